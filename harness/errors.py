@@ -22,6 +22,10 @@ class BundleError(HarnessError):
     """A checkpoint bundle, or something that its bundle.json points to, is missing or malformed."""
 
 
+class MissingInputError(BundleError):
+    """An input that a measurement needs was not given: the gate is not run, which is not a pass."""
+
+
 class TokenSpaceError(HarnessError):
     """A token_space.json contradicts itself, its sidecar, or another token space."""
 

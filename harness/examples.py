@@ -196,7 +196,9 @@ def _check_labels(example: Example, labels: np.ndarray, where: str, space: Token
         expected_text = f"{expected[position]} there: the target block and nothing else is supervised"
     else:
         expected_text = "one label an id"
-    raise ExampleError(f"{where} ({example.id})", found, expected_text, "Write the example again with its target's labels.")
+    raise ExampleError(
+        f"{where} ({example.id})", found, expected_text, "Write the example again with its target's labels."
+    )
 
 
 def _check_block(example: Example, space: TokenSpace, start: int, stop: int, name: str) -> None:

@@ -20,7 +20,7 @@ Stage = Literal["stage3", "stage4"]
 Decision = Literal["PROMOTE", "REJECT", "INCOMPLETE"]
 
 EXIT_CODES: dict[Decision, int] = {"PROMOTE": 0, "REJECT": 1, "INCOMPLETE": 10}
-FORMAT = "gate-verdict/1"
+FORMAT: Literal["gate-verdict/1"] = "gate-verdict/1"
 
 
 class _Plain(BaseModel):

@@ -5,6 +5,7 @@ The format is the field's `uti_v1` object (`token_space.json`), its identity the
 """
 
 import hashlib
+import itertools
 import json
 from dataclasses import dataclass
 from functools import cached_property
@@ -232,7 +233,10 @@ def parse_token_space(obj: dict[str, Any], where: Path | str = "token space") ->
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "the object"
         raise TokenSpaceError(
-            where, f"{key}: {first['msg']}", "a uti_v1 token space", "Correct that key and rebuild what was made with it."
+            where,
+            f"{key}: {first['msg']}",
+            "a uti_v1 token space",
+            "Correct that key and rebuild what was made with it.",
         ) from None
     _check_ranges(layout, where)
     _check_specials(layout, where)
@@ -256,7 +260,9 @@ def read_token_space(path: Path) -> TokenSpace:
     """
     file = path / FILE_NAME if path.is_dir() else path
     if not file.is_file():
-        raise TokenSpaceError(file, "no such file", "the token space's JSON", "Copy it from the shards to the checkpoint.")
+        raise TokenSpaceError(
+            file, "no such file", "the token space's JSON", "Copy it from the shards to the checkpoint."
+        )
     obj = read_json(file)
     if not isinstance(obj, dict):
         raise TokenSpaceError(file, f"a JSON {type(obj).__name__}", "an object", "Restore the file from the shards.")
@@ -276,10 +282,13 @@ def _check_ranges(layout: _Layout, where: Path | str) -> None:
     text = layout.ranges.get("TEXT")
     if text is None or text.start != 0 or text.size != layout.text_vocab_size:
         raise TokenSpaceError(
-            where, f"TEXT {text}", f"TEXT from 0 with {layout.text_vocab_size} ids", "Make ranges and text_vocab_size agree."
+            where,
+            f"TEXT {text}",
+            f"TEXT from 0 with {layout.text_vocab_size} ids",
+            "Make ranges and text_vocab_size agree.",
         )
     ordered = sorted(layout.ranges.items(), key=lambda item: item[1].start)
-    for (name_a, a), (name_b, b) in zip(ordered, ordered[1:], strict=False):
+    for (name_a, a), (name_b, b) in itertools.pairwise(ordered):
         if b.start <= a.end:
             raise TokenSpaceError(
                 where, f"{name_b} starts at {b.start}", f"after {name_a} ends at {a.end}", "Ranges must be disjoint."
@@ -304,7 +313,10 @@ def _check_specials(layout: _Layout, where: Path | str) -> None:
             )
         if token_id in by_id:
             raise TokenSpaceError(
-                where, f"{name} and {by_id[token_id]} both {token_id}", "one id for each special", "Give each its own id."
+                where,
+                f"{name} and {by_id[token_id]} both {token_id}",
+                "one id for each special",
+                "Give each its own id.",
             )
         by_id[token_id] = name
 

@@ -1,0 +1,3 @@
+"""Loads the gates' pytest plugin, where everything lives, and pytester, with which tests run it."""
+
+pytest_plugins = ["gates.plugin", "pytester"]

@@ -1,0 +1,48 @@
+"""The console script `gates`: what is not a test run, and `gates run` for those who have no checkout.
+
+gates run stage4 --ckpt runs/demo/stage4/checkpoint_2000 [pytest options]
+gates report outputs/gates/stage4/checkpoint_2000/verdict.json
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.errors import HarnessError
+from harness.results import read_verdict
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Acceptance gates for multimodal checkpoints.")
+PYTEST_ARGS = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+@app.command(context_settings=PYTEST_ARGS)
+def run(context: typer.Context, stage: Annotated[str, typer.Argument(help="stage3 or stage4")]) -> None:
+    """Run a stage's gates; every pytest option goes through. Exits 0 PROMOTE, 1 REJECT, 10 INCOMPLETE."""
+    import pytest
+
+    folder = Path(__file__).parent / stage
+    if stage not in ("stage3", "stage4"):
+        typer.echo(f"gates run: {stage!r} is no stage; expected stage3 or stage4", err=True)
+        raise typer.Exit(4)
+    # -c: the folder that the user stands in may have a pytest configuration of its own, which is not ours to apply.
+    args = ["-c", str(Path(__file__).parent / "run.ini"), "-p", "gates.plugin", str(folder), *context.args]
+    raise typer.Exit(int(pytest.main(args)))
+
+
+@app.command()
+def report(verdict: Annotated[Path, typer.Argument(help="a verdict.json; its media lie beside it")]) -> None:
+    """Render report.html and summary.md again, without the model."""
+    from reports.render import render
+
+    try:
+        rendered = render(verdict.resolve().parent, read_verdict(verdict))
+    except HarnessError as error:
+        typer.echo(f"gates report: {error}", err=True)
+        raise typer.Exit(4) from None
+    typer.echo(f"report: {rendered.html}")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()

@@ -1,0 +1,169 @@
+"""What a gate is, and the `accept` object that a gate's test hands its measurements to."""
+
+import math
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from harness.results import Confidence, Measurement, Op, Priority
+
+MARKER = "gate"
+_RULES: dict[Op, Callable[[float, float], bool]] = {
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The criterion that a gate file states.
+
+    Attributes:
+        id: as in the contract, e.g. `P0.4`.
+        name: short name.
+        priority: P0 blocks promotion; P1 warns.
+        claim: what a checkpoint that passes can be relied on for.
+        source: where the thresholds come from.
+        advice: what to do about a failure, in the order to try it.
+    """
+
+    id: str
+    name: str
+    priority: Priority
+    claim: str
+    source: str
+    advice: tuple[str, ...] = ()
+
+
+def gate(criterion: Gate) -> pytest.MarkDecorator:
+    """Mark a test function as the one that judges a gate."""
+    return pytest.mark.gate(criterion)
+
+
+def gate_of(item: pytest.Item) -> Gate | None:
+    """The gate that a test item judges, if it does."""
+    marker = item.get_closest_marker(MARKER)
+    return marker.args[0] if marker else None
+
+
+class GateFailedError(AssertionError):
+    """Measured, and not good enough."""
+
+
+class TooFewExamplesError(Exception):
+    """Measured on fewer examples than the spec asks for, and not clear enough to tell."""
+
+
+def confidence_of(measurement: Measurement, op: Op, threshold: float) -> Confidence | None:
+    """On which side of the threshold the whole 95 % interval lies; None for a figure without an interval."""
+    if measurement.low is None or measurement.high is None:
+        return None
+    rule = _RULES[op]
+    sides = rule(measurement.low, threshold), rule(measurement.high, threshold)
+    return "proven" if all(sides) else "borderline" if any(sides) else "refuted"
+
+
+@dataclass
+class Accept:
+    """Collects a gate's measurements, holds them against their thresholds, and says what fell short.
+
+    A gate's test calls it once a figure; the plugin calls `close` when the test returns, so that no test can forget to.
+    """
+
+    criterion: Gate
+    strict: bool = False
+    measurements: list[Measurement] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+    unclear: list[str] = field(default_factory=list)
+
+    def __call__(
+        self,
+        measurement: Measurement,
+        *,
+        at_least: float | None = None,
+        at_most: float | None = None,
+        above: float | None = None,
+        exactly: float | None = None,
+        recommended_n: int = 0,
+        source: str | None = None,
+    ) -> bool:
+        """Judge a measurement by the published rule on its point estimate.
+
+        With fewer examples than `recommended_n`, or under `--strict`, only an interval that lies wholly on the passing
+        side passes.
+
+        Returns:
+            Whether it passed.
+        """
+        op, threshold = _rule_of(at_least=at_least, at_most=at_most, above=above, exactly=exactly)
+        confidence = confidence_of(measurement, op, threshold)
+        judged = replace_rule(measurement, op, threshold, source or self.criterion.source, confidence)
+        self.measurements.append(judged)
+        if measurement.value is None or not math.isfinite(measurement.value):
+            self.failures.append(f"{measurement.name} could not be computed from {measurement.n} examples")
+            return False
+        passed = _RULES[op](measurement.value, threshold)
+        sentence = f"{measurement.name} is {_figure(measurement)}, asked for {op} {threshold:g}"
+        must_be_proven = self.strict or measurement.n < recommended_n
+        if must_be_proven and confidence not in (None, "proven"):
+            short = f"{sentence}; {measurement.n} examples are too few to tell"
+            (self.failures if confidence == "refuted" else self.unclear).append(short)
+            return False
+        if not passed:
+            self.failures.append(sentence)
+        return passed
+
+    def report(self, measurement: Measurement) -> None:
+        """Keep a figure that is reported and not judged."""
+        self.measurements.append(measurement)
+
+    def any_of(self, measurements: list[Measurement], *, at_least: float, source: str | None = None) -> bool:
+        """Judge several measurements of which one has to pass; where one does, the others are only reported."""
+        if not any(m.value is not None and m.value >= at_least for m in measurements):
+            for m in measurements:
+                self(m, at_least=at_least, source=source)
+            return False
+        for m in measurements:
+            if m.value is not None and m.value >= at_least:
+                self(m, at_least=at_least, source=source)
+            else:
+                self.report(m)
+        return True
+
+    def close(self) -> None:
+        """Raise what was found.
+
+        Raises:
+            GateFailedError: a measurement fell short.
+            TooFewExamplesError: nothing failed, but something is too unclear to pass.
+            RuntimeError: nothing was judged: a gate that measures nothing has not passed.
+        """
+        if self.failures:
+            raise GateFailedError("; ".join(self.failures))
+        if self.unclear:
+            raise TooFewExamplesError("; ".join(self.unclear))
+        if not any(m.op for m in self.measurements):
+            raise RuntimeError(f"gate {self.criterion.id} judged nothing: unmeasured is not passed")
+
+
+def replace_rule(
+    measurement: Measurement, op: Op, threshold: float, source: str, confidence: Confidence | None
+) -> Measurement:
+    """The measurement with the rule that it was held against."""
+    return measurement.model_copy(update={"op": op, "threshold": threshold, "source": source, "confidence": confidence})
+
+
+def _rule_of(**bounds: float | None) -> tuple[Op, float]:
+    ops: dict[str, Op] = {"at_least": ">=", "at_most": "<=", "above": ">", "exactly": "=="}
+    given = [(ops[name], bound) for name, bound in bounds.items() if bound is not None]
+    if len(given) != 1:
+        raise TypeError("accept takes exactly one of at_least, at_most, above, exactly")
+    return given[0]
+
+
+def _figure(m: Measurement) -> str:
+    interval = "" if m.low is None or m.high is None else f" [{m.low:.4g}, {m.high:.4g}]"
+    return f"{m.value:.4g} {m.unit}{interval} (n={m.n})"

@@ -1,0 +1,51 @@
+"""From a test's report to a gate's outcome."""
+
+import json
+from typing import Any
+
+import pytest
+
+from gates.gate import Accept, Gate, GateFailedError
+from harness.errors import MissingInputError
+from harness.results import GateResult, Outcome
+
+PROPERTY = "gate_result"
+
+
+def outcome_of(report: pytest.TestReport, call: pytest.CallInfo[None]) -> Outcome | None:
+    """The gate's outcome that a phase settles; None when the phase settles nothing (a good setup or teardown).
+
+    A skipped or expected failure is `not_run`: unmeasured is not passed.
+    """
+    if report.skipped or hasattr(report, "wasxfail"):
+        return "not_run"
+    if report.passed:
+        return "pass" if report.when == "call" else None
+    raised = call.excinfo.value if call.excinfo else None
+    if isinstance(raised, MissingInputError):
+        return "not_run"
+    # Only a measured shortfall is a failure of the checkpoint; whatever else went wrong is a broken run.
+    return "fail" if isinstance(raised, GateFailedError) else "error"
+
+
+def result_of(criterion: Gate, outcome: Outcome, accept: Accept | None, call: pytest.CallInfo[None]) -> GateResult:
+    """The gate's result, with the measurements that were made before it ended."""
+    details: dict[str, Any] = dict(accept.details) if accept else {}
+    if outcome != "pass":
+        details["reason"] = str(call.excinfo.value) if call.excinfo else "not run"
+    return GateResult(
+        id=criterion.id,
+        name=criterion.name,
+        priority=criterion.priority,
+        outcome=outcome,
+        claim=criterion.claim,
+        measurements=tuple(accept.measurements) if accept else (),
+        advice=() if outcome == "pass" else criterion.advice,
+        details=details,
+        duration_s=round(call.duration, 3),
+    )
+
+
+def results_in(report: pytest.TestReport) -> list[GateResult]:
+    """The gate results that a report carries."""
+    return [GateResult.model_validate(json.loads(str(v))) for name, v in report.user_properties if name == PROPERTY]

@@ -1,0 +1,60 @@
+"""P0.3 decode: what the checkpoint writes can be heard and seen.
+
+Claim    Every golden prompt yields a picture or a sound that the codec accepts and that has the promised form.
+Measure  decode_success_rate over the golden T2A and T2I prompts, in percent: decoded, finite, and of the sample rate,
+         channels, length and proc_size that the golden meta says; exactly the expected number of ids is sliced.
+Accept   100 % for both.
+Source   spec/stage4-verification.md, P0.3.
+"""
+
+from typing import Any
+
+from gates.gate import Accept, Gate, gate
+from gates.stage4.thresholds import Stage4Thresholds
+from harness import statistics
+from harness.checkpoint import Checkpoint, Generations
+from harness.examples import WRITE_TASKS
+
+P03 = Gate(
+    id="P0.3",
+    name="decode",
+    priority="P0",
+    claim="What it writes can be heard and seen",
+    source="spec/stage4-verification.md P0.3",
+    advice=(
+        "Wrong token types: serve with constrained decoding, which makes decode success go to about 100 %.",
+        "Length mismatch: take the expected length of each example from its golden meta (n_frames * n_codebooks, or "
+        "n_tokens), generate slightly more, slice exactly the expected count, and record the end tags apart.",
+    ),
+)
+
+
+@gate(P03)
+def test_everything_written_decodes(checkpoint: Checkpoint, accept: Accept, thresholds: Stage4Thresholds) -> None:
+    gallery: list[dict[str, Any]] = []
+    for task in WRITE_TASKS:
+        written = checkpoint.generations(task, thresholds.generation_examples, checkpoint.bundle.decoding)
+        decoded = checkpoint.decoded(written, f"media/{task}")
+        successes = sum(sample.ok for sample in decoded)
+        rate = statistics.proportion(f"{task}.decode_success_rate", successes, len(decoded), unit="%", scale=100)
+        accept(rate, at_least=thresholds.min_decode_success_pct)
+        gallery += samples(checkpoint, written, decoded)
+    accept.details["gallery"] = gallery
+
+
+def samples(checkpoint: Checkpoint, written: Generations, decoded: list[Any]) -> list[dict[str, Any]]:
+    """What the report's gallery shows: prompt, what was written, and the golden media through the same codec."""
+    references = checkpoint.references(written.examples, f"media/reference/{written.task}")
+    out = checkpoint.settings.out
+    return [
+        {
+            "id": example.id,
+            "task": written.task,
+            "prompt": example.text or "",
+            "file": str(sample.file.relative_to(out)) if sample.file else None,
+            "reference": str(golden.file.relative_to(out)) if golden.file else None,
+            "ok": sample.ok,
+            "reason": sample.reason,
+        }
+        for example, sample, golden in zip(written.examples, decoded, references, strict=True)
+    ]

@@ -1,0 +1,21 @@
+"""The numbers of stage 4. Every one has its source; a change here is a line in CHANGELOG.md."""
+
+from gates.thresholds import StageThresholds
+
+
+class Stage4Thresholds(StageThresholds):
+    """Defaults: spec/stage4-verification.md, section B."""
+
+    # P0.2: "out_of_range_pct == 0% on golden set".
+    max_out_of_range_pct: float = 0.0
+    # P0.3: "decode_success_rate == 100% on golden T2A and golden T2I".
+    min_decode_success_pct: float = 100.0
+    # P0.4: "win_rate(correct < shuffled) >= 0.70", "win_rate(correct < empty) >= 0.80".
+    min_win_rate_shuffled_prompt: float = 0.70
+    min_win_rate_empty_prompt: float = 0.80
+    # P0.4: "Δempty clearly positive (>= 0.10-0.20) for at least one of T2A/T2I", nats per token; the lower end.
+    min_gap_empty_prompt_nats: float = 0.10
+    # P0.4: "N >= 256 examples recommended; 64 is noisy".
+    recommended_ablation_examples: int = 256
+    # P0.2, P0.3: the field's golden sets hold 64 examples a task.
+    generation_examples: int = 64

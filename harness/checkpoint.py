@@ -1,0 +1,328 @@
+"""A checkpoint under measurement: every figure that gates ask for, measured when first asked and kept as evidence."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from harness import ablation, decoding, identity
+from harness.bundle import Bundle, Decoding, joint_sha256
+from harness.codecs.registry import load_audio_codec, load_image_codec
+from harness.compliance import Compliance, count_compliance
+from harness.errors import EvidenceError, ExampleError
+from harness.evidence import Arrays, EvidenceStore
+from harness.examples import Example, Task, read_examples, regions
+from harness.files import path_sha256, read_json, tree_sha256
+from harness.generation import Prompt, Sampling, expected_length, generate
+from harness.identity import Declaration
+from harness.model import load_model
+from harness.parameters import ParameterAudit, audit_parameters
+from harness.progress import Listener, silent
+from harness.scoring import ScoreItem, score
+
+# Part of every evidence key: a change of what is measured, or how, makes old evidence unusable.
+MEASUREMENT_VERSION = 1
+
+# The null control rescores this many examples: it must give exactly 0, so that more of them would prove nothing more.
+NULL_CONTROL_EXAMPLES = 16
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to measure.
+
+    Attributes:
+        device, dtype: torch names; `auto` for the device takes cuda where there is one.
+        seed: of every derangement, noise, sample and bootstrap.
+        batch_tokens: padded tokens in a batch.
+        max_examples: caps every task's examples in a smoke run; None otherwise.
+        out: the output folder.
+        reuse_evidence: whether evidence found there is used.
+        threads: torch's threads in this process; None leaves torch's own choice.
+    """
+
+    device: str
+    dtype: str
+    seed: int
+    batch_tokens: int
+    max_examples: int | None
+    out: Path
+    reuse_evidence: bool = True
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """Paired losses of one task.
+
+    Attributes:
+        task: the task.
+        ids: the examples' ids; `from_dev` of them came from the dev set.
+        losses: condition -> (N,) nats per label token.
+        null_gap: largest difference when the same inputs are scored a second time; must be 0.
+        mass_outside: (N,) probability outside the modality's ids at code positions, own prompt; NaN for read tasks.
+    """
+
+    task: Task
+    ids: tuple[str, ...]
+    from_dev: int
+    losses: dict[str, np.ndarray]
+    null_gap: float
+    mass_outside: np.ndarray
+
+
+@dataclass(frozen=True)
+class Generations:
+    """What the checkpoint wrote for the golden prompts of one task."""
+
+    task: Task
+    decoding: Decoding
+    examples: tuple[Example, ...]
+    sequences: tuple[np.ndarray, ...]
+    expected: tuple[int, ...]
+    compliance: Compliance
+
+
+class Checkpoint:
+    """The measuring side of a gate run. Nothing here judges."""
+
+    def __init__(self, bundle: Bundle, settings: Settings, listener: Listener = silent) -> None:
+        self.bundle, self.settings, self.listener = bundle, settings, listener
+        self.evidence = EvidenceStore(settings.out / "evidence", reuse=settings.reuse_evidence)
+
+    # ------------------------------------------------------------------ what is judged
+
+    @cached_property
+    def device(self) -> str:
+        """The torch device in use."""
+        if self.settings.device != "auto":
+            return self.settings.device
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    @cached_property
+    def sha256(self) -> str:
+        """Identity of the checkpoint."""
+        return self.bundle.sha256()
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """Digest of everything that the model's numbers depend on: the checkpoint and its base."""
+        parts = {"checkpoint": self.sha256}
+        if self.bundle.form == "rows":
+            parts["base"] = tree_sha256(self.bundle.input("base"), (".safetensors", ".json"))
+        return joint_sha256(parts)
+
+    @cached_property
+    def model(self) -> Any:
+        """The model, loaded when first needed."""
+        if self.settings.threads:
+            torch.set_num_threads(self.settings.threads)
+        self.listener("loading the model", 0, 1, 0.0)
+        model = load_model(self.bundle, device=self.device, dtype=self.settings.dtype)
+        self.listener("loading the model", 1, 1, 0.0)
+        return model
+
+    def input_digests(self) -> dict[str, tuple[Path, str]]:
+        """Path and digest of every input that is there."""
+        return {name: (path, path_sha256(path)) for name, path in self.bundle.inputs.items() if path.exists()}
+
+    # ------------------------------------------------------------------ examples
+
+    def golden(self, task: Task, limit: int | None = None) -> list[Example]:
+        """The first golden examples of a task, all of them without a limit.
+
+        Raises:
+            ExampleError: there are none.
+        """
+        return self._capped(self._examples("golden", task), limit)
+
+    def golden_and_dev(self, task: Task, at_least: int) -> tuple[list[Example], int]:
+        """All golden examples of a task, topped up from dev to `at_least`; and how many came from dev."""
+        golden = self._examples("golden", task)
+        dev: list[Example] = []
+        if len(golden) < at_least and "dev" in self.bundle.inputs:
+            known = {example.id for example in golden}
+            dev = [e for e in self._examples("dev", task, required=False) if e.id not in known]
+        examples = self._capped([*golden, *dev[: at_least - len(golden)]], None)
+        return examples, max(0, len(examples) - len(golden))
+
+    # ------------------------------------------------------------------ measurements
+
+    def declarations(self) -> list[Declaration]:
+        """The token spaces that shards, parent, golden and dev examples declare."""
+        found = identity.bundle_declarations(self.bundle)
+        for name in ("golden", "dev"):
+            if name == "golden" or name in self.bundle.inputs:
+                path = self.bundle.input(name)
+                found += identity.example_declarations(path, read_examples(path, self.bundle.space))
+        return found
+
+    def parameters(self) -> ParameterAudit:
+        """What differs from the base."""
+        return audit_parameters(self.bundle)
+
+    def prompt_ablation(self, task: Task, at_least: int) -> Ablation:
+        """A write task's losses under its own, another's and no prompt."""
+        return self._ablation(task, at_least, ablation.prompt_conditions)
+
+    def media_ablation(self, task: Task, at_least: int) -> Ablation:
+        """A read task's losses under its own, shuffled, swapped, noise and constant media."""
+        return self._ablation(task, at_least, ablation.media_conditions)
+
+    def generations(self, task: Task, n_examples: int, how: Decoding) -> Generations:
+        """What the checkpoint writes for the first golden prompts of a task."""
+        examples = self.golden(task, n_examples)
+        expected = [self._expected(example) for example in examples]
+        sampling = self._sampling()
+        provenance = self._provenance(
+            f"generate-{task}-{how}", examples, decoding=how, sampling=vars(sampling), expected=expected
+        )
+        arrays = self.evidence.get(provenance, lambda: self._generate(task, examples, expected, how, sampling))
+        sequences = tuple(np.split(arrays["ids"], arrays["ends"][:-1])) if len(examples) else ()
+        compliance = count_compliance(sequences, expected, examples[0].modality, self.bundle.space)
+        return Generations(task, how, tuple(examples), sequences, tuple(expected), compliance)
+
+    def decoded(self, generations: Generations, folder: str) -> list[decoding.Decoded]:
+        """Decode what was generated, into files below the output folder."""
+        return self._decode(generations.examples, generations.sequences, folder)
+
+    def references(self, examples: Sequence[Example], folder: str) -> list[decoding.Decoded]:
+        """Decode the golden media themselves, to be looked at beside what was generated."""
+        spans = [example.input_ids[regions(example, self.bundle.space).media] for example in examples]
+        return self._decode(examples, spans, folder)
+
+    def rng(self, *purpose: str) -> np.random.Generator:
+        """A generator for one purpose, the same in every run with this seed."""
+        digest = hashlib.sha256("/".join(purpose).encode()).digest()
+        return np.random.default_rng([self.settings.seed, *np.frombuffer(digest[:16], dtype=np.uint32)])
+
+    # ------------------------------------------------------------------ steps
+
+    def _examples(self, name: str, task: Task, *, required: bool = True) -> list[Example]:
+        path = self.bundle.input(name)
+        examples = read_examples(path, self.bundle.space, [task])
+        if required and not examples:
+            raise ExampleError(path, f"no {task} example", "at least one", f"Add {task} examples to the {name} set.")
+        return examples
+
+    def _capped(self, examples: list[Example], limit: int | None) -> list[Example]:
+        caps = [cap for cap in (limit, self.settings.max_examples) if cap is not None]
+        return examples[: min(caps)] if caps else examples
+
+    def _ablation(self, task: Task, at_least: int, make: Any) -> Ablation:
+        examples, from_dev = self.golden_and_dev(task, at_least)
+        space = self.bundle.space
+        conditions = make(examples, space, self.rng("ablation", task))
+        ablation.check_conditions_differ(conditions, f"the {task} ablation")
+        provenance = self._provenance(f"ablation-{task}", examples, conditions=sorted(conditions))
+        arrays = self.evidence.get(provenance, lambda: self._score(task, examples, conditions))
+        losses = {name: arrays[f"nll_{name}"] for name in conditions}
+        ablation.check_losses_differ(losses, f"the {task} ablation")
+        return Ablation(
+            task=task,
+            ids=tuple(example.id for example in examples),
+            from_dev=from_dev,
+            losses=losses,
+            null_gap=float(arrays["null_gap"]),
+            mass_outside=arrays["mass_outside"],
+        )
+
+    def _score(self, task: Task, examples: list[Example], conditions: dict[str, list[ScoreItem]]) -> Arrays:
+        allowed = self._allowed_ids(examples[0]) if examples[0].writes else None
+        arrays: Arrays = {}
+        for name, items in conditions.items():
+            scores = score(
+                self.model,
+                items,
+                batch_tokens=self.settings.batch_tokens,
+                allowed=allowed if name == "correct" else None,
+                listener=self.listener,
+                label=f"{task}: {name}",
+            )
+            arrays[f"nll_{name}"] = scores.nll
+            if name == "correct":
+                arrays["mass_outside"] = scores.mass_outside
+        subset = conditions["correct"][:NULL_CONTROL_EXAMPLES]
+        twice = [score(self.model, subset, batch_tokens=self.settings.batch_tokens).nll for _ in range(2)]
+        arrays["null_gap"] = np.array(np.abs(twice[0] - twice[1]).max())
+        return arrays
+
+    def _generate(
+        self, task: Task, examples: list[Example], expected: list[int], how: Decoding, sampling: Sampling
+    ) -> Arrays:
+        prompts = []
+        for number, (example, length) in enumerate(zip(examples, expected, strict=True)):
+            start = regions(example, self.bundle.space).content.start
+            seed = int(self.rng("generate", task, str(number)).integers(2**31))
+            prompts.append(Prompt(example.input_ids[:start], length, seed))
+        sequences = generate(
+            self.model,
+            prompts,
+            examples[0].modality,
+            self.bundle.space,
+            decoding=how,
+            sampling=sampling,
+            batch_tokens=self.settings.batch_tokens,
+            listener=self.listener,
+            label=f"{task}: writing, {how}",
+        )
+        return {"ids": np.concatenate(sequences), "ends": np.cumsum([len(ids) for ids in sequences])}
+
+    def _decode(
+        self, examples: Sequence[Example], sequences: Sequence[np.ndarray], folder: str
+    ) -> list[decoding.Decoded]:
+        space, codecs = self.bundle.space, self.bundle.input("codecs")
+        target = self.settings.out / folder
+        if examples[0].modality == "image":
+            return decoding.decode_images(examples, sequences, load_image_codec(space, codecs), space, target)
+        return decoding.decode_sounds(examples, sequences, load_audio_codec(space, codecs), space, target)
+
+    def _expected(self, example: Example) -> int:
+        length = expected_length(example.meta, example.modality)
+        if length is None:
+            raise EvidenceError(
+                f"golden example {example.id}",
+                f"a meta without the length of its media ({sorted(example.meta)})",
+                "n_tokens, or n_frames and n_codebooks",
+                "Add image_meta or audio_meta to the golden set: lengths must come from each example, not one maximum.",
+            )
+        return length
+
+    def _allowed_ids(self, example: Example) -> np.ndarray:
+        space = self.bundle.space
+        codes = [np.arange(r.start, r.end + 1) for r in space.ranges_of(example.modality)]
+        return np.concatenate([*codes, [space.end_id(example.modality)]])
+
+    def _sampling(self) -> Sampling:
+        file = self.bundle.path / "generation_config.json"
+        config = read_json(file) if file.is_file() else {}
+        if not config.get("do_sample"):
+            return Sampling()
+        return Sampling(
+            do_sample=True,
+            temperature=float(config.get("temperature") or 1.0),
+            top_k=int(config.get("top_k") or 0),
+            top_p=float(config.get("top_p") or 1.0),
+        )
+
+    def _provenance(self, measurement: str, examples: Sequence[Example], **parameters: Any) -> dict[str, Any]:
+        content = hashlib.sha256()
+        for example in examples:
+            content.update(len(example.input_ids).to_bytes(8, "little") + example.input_ids.tobytes())
+        return {
+            "measurement": measurement,
+            "version": MEASUREMENT_VERSION,
+            "weights_sha256": self.weights_sha256,
+            "token_space_sha256": self.bundle.space.sha256,
+            "data_sha256": content.hexdigest(),
+            "n": len(examples),
+            "seed": self.settings.seed,
+            "device": self.device,
+            "dtype": self.settings.dtype,
+            "parameters": parameters,
+        }

@@ -1,0 +1,72 @@
+"""Win rates and mean gaps of paired losses, with 95 % intervals. Items are examples, never tokens."""
+
+import numpy as np
+from scipy import stats
+
+from harness.results import Measurement
+
+CONFIDENCE_LEVEL = 0.95
+BOOTSTRAP_RESAMPLES = 5_000
+
+
+def win_rate(name: str, correct: np.ndarray, ablated: np.ndarray) -> Measurement:
+    """Share of examples whose own condition has strictly the lower loss, with the exact binomial interval.
+
+    Args:
+        name: name of the measurement.
+        correct, ablated: (N,) losses of the same examples, nats per token. A NaN on either side makes the rate NaN.
+
+    Source of the interval: Clopper and Pearson 1934.
+    """
+    n = _check(correct, ablated)
+    if n == 0 or not (np.isfinite(correct).all() and np.isfinite(ablated).all()):
+        return Measurement(name=name, value=float("nan"), unit="share", n=n)
+    wins = int((correct < ablated).sum())
+    interval = stats.binomtest(wins, n).proportion_ci(CONFIDENCE_LEVEL, method="exact")
+    return Measurement(name=name, value=wins / n, unit="share", n=n, low=float(interval.low), high=float(interval.high))
+
+
+def mean_gap(name: str, correct: np.ndarray, ablated: np.ndarray, rng: np.random.Generator) -> Measurement:
+    """Δ = mean(ablated - correct) in nats per token, with a paired bootstrap interval over examples.
+
+    Args:
+        name: name of the measurement.
+        correct, ablated: (N,) losses of the same examples, nats per token.
+        rng: draws the resamples.
+    """
+    n = _check(correct, ablated)
+    gaps = np.asarray(ablated, dtype=np.float64) - np.asarray(correct, dtype=np.float64)
+    if n == 0 or not np.isfinite(gaps).all():
+        return Measurement(name=name, value=float("nan"), unit="nats/token", n=n)
+    low, high = _bootstrap_mean(gaps, rng)
+    return Measurement(name=name, value=float(gaps.mean()), unit="nats/token", n=n, low=low, high=high)
+
+
+def proportion(name: str, hits: int, n: int, unit: str = "share", scale: float = 1.0) -> Measurement:
+    """hits / n with its exact 95 % interval, times a scale (100 for a percentage). NaN when n is 0."""
+    if n == 0:
+        return Measurement(name=name, value=float("nan"), unit=unit, n=0)
+    interval = stats.binomtest(hits, n).proportion_ci(CONFIDENCE_LEVEL, method="exact")
+    low, high = float(interval.low) * scale, float(interval.high) * scale
+    return Measurement(name=name, value=scale * hits / n, unit=unit, n=n, low=low, high=high)
+
+
+def _check(correct: np.ndarray, ablated: np.ndarray) -> int:
+    if correct.shape != ablated.shape or correct.ndim != 1:
+        raise ValueError(f"losses of shapes {correct.shape} and {ablated.shape}: expected the same examples twice")
+    return len(correct)
+
+
+def _bootstrap_mean(values: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
+    if len(values) < 2 or np.ptp(values) == 0:
+        return float(values.mean()), float(values.mean())
+    result = stats.bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=BOOTSTRAP_RESAMPLES,
+        confidence_level=CONFIDENCE_LEVEL,
+        method="percentile",
+        vectorized=True,
+        rng=rng,
+    )
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)

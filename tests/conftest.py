@@ -1,0 +1,54 @@
+"""Fixtures shared by the project's own tests."""
+
+import os
+
+# Before anything imports transformers or tokenizers.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from harness.token_space import TokenSpace, parse_token_space
+from tests.tiny import Tiny, token_space_object, write_tiny
+
+
+# Here, and not in pyproject.toml: a gate run must not stop at a warning of somebody's library, our own tests must stop
+# at every warning but these, which we cannot mend.
+WARNINGS = (
+    "error",
+    "ignore::FutureWarning:transformers",
+    "ignore::FutureWarning:torch.nn.utils.weight_norm",
+    "ignore::DeprecationWarning:encodec",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Turn warnings into errors in the project's own tests."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            for spec in reversed(WARNINGS):
+                item.add_marker(pytest.mark.filterwarnings(spec), append=False)
+
+
+@pytest.fixture
+def space() -> TokenSpace:
+    """48 text ids, 16 special rows, 24 image codes, two audio codebooks of 16."""
+    return parse_token_space(token_space_object())
+
+
+@pytest.fixture(scope="session")
+def shared_tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    """A tiny bundle that no test may change."""
+    return write_tiny(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def tiny(shared_tiny: Tiny, tmp_path: Path) -> Tiny:
+    """A tiny bundle of the test's own, to break."""
+    root = tmp_path / "tiny"
+    shutil.copytree(shared_tiny.root, root)
+    ckpt = root / shared_tiny.ckpt.relative_to(shared_tiny.root)
+    return Tiny(root, shared_tiny.space, ckpt, root / "base", root / "golden", root / "shards")

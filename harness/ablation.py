@@ -33,9 +33,9 @@ def prompt_conditions(
     return {
         "correct": [_item(example, space) for example in examples],
         "shuffled": [
-            _with_text(example, prompts[other], space) for example, other in zip(examples, others, strict=True)
+            with_prompt(example, prompts[other], space) for example, other in zip(examples, others, strict=True)
         ],
-        "empty": [_with_text(example, no_ids, space) for example in examples],
+        "empty": [with_prompt(example, no_ids, space) for example in examples],
     }
 
 
@@ -60,6 +60,12 @@ def media_conditions(
             _with_media(e, constant(e, len(ids), space), space) for e, ids in zip(examples, media, strict=True)
         ],
     }
+
+
+def with_prompt(example: Example, text: np.ndarray, space: TokenSpace) -> ScoreItem:
+    """A write example under another prompt, text (T,) ids; its target stays as it is."""
+    media = example.input_ids[regions(example, space).media]
+    return _rebuilt(example, text, media, space)
 
 
 def noise(example: Example, length: int, space: TokenSpace, rng: np.random.Generator) -> np.ndarray:
@@ -139,11 +145,6 @@ def check_losses_differ(losses: dict[str, np.ndarray], where: str) -> None:
 
 def _item(example: Example, space: TokenSpace) -> ScoreItem:
     return ScoreItem(example.input_ids, regions(example, space).target)
-
-
-def _with_text(example: Example, text: np.ndarray, space: TokenSpace) -> ScoreItem:
-    media = example.input_ids[regions(example, space).media]
-    return _rebuilt(example, text, media, space)
 
 
 def _with_media(example: Example, media: np.ndarray, space: TokenSpace) -> ScoreItem:

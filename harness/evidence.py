@@ -73,7 +73,8 @@ def _read(path: Path, canonical: str) -> Arrays | None:
         return None
     try:
         # np.load checks each member's CRC while reading it; pickled arrays are refused.
-        with np.load(path, allow_pickle=False) as stored:
+        # Opened here: np.load leaves a file open when it turns out to be no archive.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         warnings.warn(f"{path}: damaged evidence ({error}); it is measured again", stacklevel=3)

@@ -1,19 +1,17 @@
 """Fixtures shared by the project's own tests."""
 
 import os
+import shutil
+from pathlib import Path
 
 # Before anything imports transformers or tokenizers.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-import shutil
-from pathlib import Path
-
 import pytest
 
 from harness.token_space import TokenSpace, parse_token_space
 from tests.tiny import Tiny, token_space_object, write_tiny
-
 
 # Here, and not in pyproject.toml: a gate run must not stop at a warning of somebody's library, our own tests must stop
 # at every warning but these, which we cannot mend.

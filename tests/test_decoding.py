@@ -85,7 +85,7 @@ def test_more_ids_than_expected_are_sliced(shared_tiny: Tiny, tmp_path: Path) ->
 def test_a_codec_with_other_weights_than_declared_is_refused(shared_tiny: Tiny) -> None:
     raw = shared_tiny.space.raw | {"audio_codec": {"kind": "encodec", "weights_sha256": "0" * 64}}
 
-    with pytest.raises(CodecError, match="expected 0000.*as the token space says"):
+    with pytest.raises(CodecError, match=r"expected 0000.*as the token space says"):
         load_audio_codec(parse_token_space(raw), shared_tiny.root / "codecs")
 
 

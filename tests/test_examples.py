@@ -53,9 +53,12 @@ def test_the_target_is_the_whole_last_block(tmp_path: Path, space: TokenSpace, t
     ids=["no tags", "outside", "empty", "task", "wrong task"],
 )
 def test_a_malformed_example_is_named(tmp_path: Path, space: TokenSpace, change: dict[str, Any], message: str) -> None:
-    with pytest.raises(ExampleError, match=message):
+    def read_and_take_apart() -> None:
         for example in _read(tmp_path, space, _row(space) | change):
             regions(example, space)
+
+    with pytest.raises(ExampleError, match=message):
+        read_and_take_apart()
 
 
 def test_labels_outside_the_target_are_an_error_of_the_data(tmp_path: Path, space: TokenSpace) -> None:

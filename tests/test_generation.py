@@ -29,16 +29,16 @@ def _prompts(tiny: Tiny, task: Task) -> tuple[list[Any], list[Prompt]]:
     examples = read_examples(tiny.golden, tiny.space, [task])
     expected = 6 if task == "t2i" else 2 * N_FRAMES
     starts = [regions(e, tiny.space).content.start for e in examples]
-    return examples, [Prompt(e.input_ids[:s], expected, i) for i, (e, s) in enumerate(zip(examples, starts, strict=True))]
+    return examples, [
+        Prompt(e.input_ids[:s], expected, i) for i, (e, s) in enumerate(zip(examples, starts, strict=True))
+    ]
 
 
 @pytest.mark.parametrize(("task", "modality"), [("t2i", "image"), ("t2a", "audio")])
 def test_free_greedy_ids_are_transformers_own(shared_tiny: Tiny, model: Any, task: Task, modality: Modality) -> None:
     _, prompts = _prompts(shared_tiny, task)
 
-    ours = generate(
-        model, prompts, modality, shared_tiny.space, decoding="free", sampling=Sampling(), batch_tokens=200
-    )
+    ours = generate(model, prompts, modality, shared_tiny.space, decoding="free", sampling=Sampling(), batch_tokens=200)
 
     end = shared_tiny.space.end_id(modality)
     for prompt, ids in zip(prompts, ours, strict=True):
@@ -61,7 +61,13 @@ def test_whatever_is_written_under_the_constraint_decodes(
         prompts = [Prompt(p.ids, p.expected, p.seed + seed) for p in prompts]
 
         written = generate(
-            model, prompts, modality, space, decoding="constrained", sampling=sampling, batch_tokens=300  # type: ignore[arg-type]
+            model,
+            prompts,
+            modality,
+            space,
+            decoding="constrained",
+            sampling=sampling,
+            batch_tokens=300,  # type: ignore[arg-type]
         )
 
         counts = count_compliance(written, [p.expected for p in prompts], modality, space)  # type: ignore[arg-type]

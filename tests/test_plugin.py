@@ -169,7 +169,12 @@ def test_weights_that_are_not_finite_are_not_promoted(pytester: pytest.Pytester,
 
 @pytest.mark.parametrize(
     "args",
-    [["-k", "one_token_space"], ["--deselect", "stage4/test_p04_prompt_ablation.py"], ["--collect-only"], ["-k", "no_such"]],
+    [
+        ["-k", "one_token_space"],
+        ["--deselect", "stage4/test_p04_prompt_ablation.py"],
+        ["--collect-only"],
+        ["-k", "no_such"],
+    ],
     ids=["-k", "--deselect", "--collect-only", "nothing"],
 )
 def test_a_part_of_the_gates_is_incomplete(pytester: pytest.Pytester, tiny: Tiny, args: list[str]) -> None:
@@ -211,7 +216,14 @@ def test_an_older_promotion_does_not_survive_the_start_of_a_run(pytester: pytest
     pytester.syspathinsert()
 
     result = pytester.runpytest_subprocess(
-        "-c", str(GATES_ROOT / "run.ini"), "-p", "gates.plugin", "-p", "killer", str(GATES_ROOT / "stage4"), *_options(tiny)
+        "-c",
+        str(GATES_ROOT / "run.ini"),
+        "-p",
+        "gates.plugin",
+        "-p",
+        "killer",
+        str(GATES_ROOT / "stage4"),
+        *_options(tiny),
     )
 
     assert result.ret == 9

@@ -80,7 +80,7 @@ def _usable_torchaudio() -> Iterator[None]:
 
 
 def _is_installed() -> bool:
-    """Whether there is a torchaudio to try. An entry of None, somebody's veto, counts as installed: keep it."""
+    """Whether there is a torchaudio to try. An entry of None, somebody's veto, counts: it is kept."""
     return _NAME in sys.modules or importlib.util.find_spec(_NAME) is not None
 
 
@@ -113,4 +113,4 @@ class _StandIn(ModuleType):
             raise AttributeError(name)
         raise RuntimeError(f"torchaudio.{name} was asked for, but torchaudio is not usable here. encodec's "
                            "network needs none of it; its convert_audio, save_audio and discriminator do. "
-                           "Read and resample audio with soundfile and soxr, or install a working torchaudio.")
+                           "Read and resample audio with soundfile and soxr, or install torchaudio.")

@@ -1,0 +1,46 @@
+# Two commands on a fresh machine with Python 3.11+ and make: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+RUNS ?= runs/demo
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+# No package hub is reached at run time, by anything.
+export HF_HUB_OFFLINE := 1
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: demo gates test lint types clean
+
+demo: $(READY)
+	$(BIN)/python -m training demo --runs $(RUNS)
+	$(MAKE) --no-print-directory gates
+
+# The last checkpoint of each stage; both are judged, so that one run tells all. Fails unless both are PROMOTE.
+gates: $(READY)
+	@status=0; for stage in stage3 stage4; do \
+	  ckpt=$$(ls -d $(RUNS)/$$stage/checkpoint_* | sort -V | tail -n 1); \
+	  $(BIN)/python -m pytest gates/$$stage --ckpt=$$ckpt || status=$$?; \
+	done; exit $$status
+
+test: $(READY) lint types
+	$(BIN)/python -m pytest tests -n 2 --dist loadfile
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+$(READY): pyproject.toml constraints.txt requirements-nodeps.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; found " + sys.version.split()[0] + ". Name one: make PYTHON=python3.11 …")'
+	@echo "installing into $(VENV) (once, one to three minutes)"
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) torch
+	$(PIP) --no-deps -r requirements-nodeps.txt
+	$(PIP) -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) runs outputs .cache

@@ -19,6 +19,7 @@ from gates.thresholds import changed_from_spec
 from harness.bundle import Bundle, open_bundle
 from harness.errors import HarnessError
 from harness.files import path_sha256
+from harness.model import resolve_device
 from harness.results import (
     EXIT_CODES,
     CheckpointId,
@@ -132,7 +133,7 @@ class GateSession:
             run=RunInfo(
                 command=self.command,
                 seed=options.seed,
-                device=options.device,
+                device=resolve_device(options.device),
                 dtype=options.dtype,
                 versions=_versions(),
                 started=self.started,

@@ -20,7 +20,7 @@ from harness.examples import Example, Task, read_examples, regions
 from harness.files import path_sha256, read_json, tree_sha256
 from harness.generation import Prompt, Sampling, expected_length, generate
 from harness.identity import Declaration
-from harness.model import load_model
+from harness.model import load_model, resolve_device
 from harness.parameters import ParameterAudit, audit_parameters
 from harness.progress import Listener, silent
 from harness.scoring import ScoreItem, score
@@ -100,9 +100,7 @@ class Checkpoint:
     @cached_property
     def device(self) -> str:
         """The torch device in use."""
-        if self.settings.device != "auto":
-            return self.settings.device
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return resolve_device(self.settings.device)
 
     @cached_property
     def sha256(self) -> str:

@@ -1,5 +1,6 @@
 """Decoding generated ids into pictures and sounds, and holding them against what the golden meta promises."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,9 +66,11 @@ def decode_sounds(
 
 
 def safe_name(example_id: str) -> str:
-    """An example's id as a file name: it comes from outside, and may hold separators."""
-    kept = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in example_id)
-    return kept[:120] or "_"
+    """An example's id as a file name: it comes from outside, and may hold separators. Different ids stay different."""
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in example_id)[:100]
+    if kept and kept == example_id:
+        return kept
+    return f"{kept}-{hashlib.sha256(example_id.encode(errors='surrogatepass')).hexdigest()[:8]}"
 
 
 def _image(

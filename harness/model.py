@@ -37,6 +37,13 @@ class _RowsFile(BaseModel):
     has_lm_head: bool
 
 
+def resolve_device(name: str) -> str:
+    """A torch device name; `auto` takes cuda where there is one."""
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def load_model(bundle: Bundle, *, device: str, dtype: str) -> Any:
     """The bundle's model in eval mode, without gradients.
 

@@ -97,5 +97,7 @@ def test_an_unknown_kind_of_codec_names_the_known_ones(shared_tiny: Tiny) -> Non
 
 
 def test_an_example_id_cannot_leave_the_folder() -> None:
-    assert safe_name("../../etc/passwd") == "______etc_passwd"
-    assert safe_name("") == "_"
+    assert safe_name("golden-t2i-0001") == "golden-t2i-0001"
+    names = [safe_name(hostile) for hostile in ("../../etc/passwd", "______etc_passwd", "", ".", "a" * 999, "\udc80")]
+    assert len(set(names)) == len(names)
+    assert all("/" not in name and not name.startswith(".") and name for name in names)

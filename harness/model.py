@@ -121,7 +121,7 @@ def put_rows(model: Any, checkpoint: Path, space: TokenSpace) -> None:
     head = model.get_output_embeddings().weight
     # New modules, not resize_token_embeddings, which draws random rows and re-ties behind the caller's back.
     table = _joined(embedding, rows["embeddings"], start)
-    model.set_input_embeddings(nn.Embedding.from_pretrained(table, freeze=True))  # type: ignore[no-untyped-call]
+    model.set_input_embeddings(nn.Embedding.from_pretrained(table, freeze=True))
     if "lm_head" in rows:
         weight = _joined(head, rows["lm_head"], start)
         model.config.tie_word_embeddings = False

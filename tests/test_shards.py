@@ -126,8 +126,9 @@ def test_the_token_space_is_laid_out_as_the_field_does(shards: Path) -> None:
 def test_a_checkpoints_tokenizer_knows_the_specials_at_the_token_spaces_ids(gap: int) -> None:
     base = train_tokenizer([Line("a red seven on a blue background")], vocab_size=280)
     n_text = base.get_vocab_size()
-    space = build_token_space(n_text + gap, {"codebook_size": 8}, {"n_codebooks": 0, "codebook_size": 8},
-                              TokenSpaceRecipe())
+    space = build_token_space(
+        n_text + gap, {"codebook_size": 8}, {"n_codebooks": 0, "codebook_size": 8}, TokenSpaceRecipe()
+    )
     extended = with_specials(base, space)
 
     assert {name: extended.token_to_id(name) for name in space.special_tokens} == space.special_tokens

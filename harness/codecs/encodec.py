@@ -4,6 +4,7 @@ A codec is a folder: `config.json` (an `EncodecConfig`) and `model.safetensors` 
 EncodecModel). Codes are (N, K, T): K residual codebooks, 0 the coarsest, and T frames of `hop_length`
 samples.
 """
+
 from __future__ import annotations
 
 import json
@@ -52,8 +53,7 @@ class EncodecConfig:
         if self.codebook_size & (self.codebook_size - 1) or self.codebook_size < 2:
             raise ValueError(f"codebook_size is {self.codebook_size}; encodec needs a power of two")
         if self.n_codebooks < 1 or not self.ratios or self.channels not in (1, 2):
-            raise ValueError("n_codebooks and the number of ratios must be at least 1, channels 1 or 2; "
-                             f"found {self}")
+            raise ValueError(f"n_codebooks and the number of ratios must be at least 1, channels 1 or 2; found {self}")
 
     @property
     def hop_length(self) -> int:
@@ -124,8 +124,9 @@ class EncodecCodec:
             raise ValueError(f"wave holds {int((~np.isfinite(wave)).sum())} samples that are not finite")
         self.model.eval()
         with torch.no_grad():
-            return np.concatenate([self._encode_batch(wave[start : start + _BATCH])
-                                   for start in range(0, len(wave), _BATCH)])
+            return np.concatenate(
+                [self._encode_batch(wave[start : start + _BATCH]) for start in range(0, len(wave), _BATCH)]
+            )
 
     def decode(self, codes: np.ndarray, n_samples: int | None = None) -> np.ndarray:
         """Waves of codes.
@@ -145,12 +146,13 @@ class EncodecCodec:
         longest = codes.shape[2] * self.hop_length
         n_samples = longest if n_samples is None else n_samples
         if not 1 <= n_samples <= longest:
-            raise ValueError(f"n_samples is {n_samples}; {codes.shape[2]} frames of {self.hop_length} samples"
-                             f" decode to {longest}, so expected 1 to {longest}")
+            raise ValueError(
+                f"n_samples is {n_samples}; {codes.shape[2]} frames of {self.hop_length} samples"
+                f" decode to {longest}, so expected 1 to {longest}"
+            )
         self.model.eval()
         with torch.no_grad():
-            waves = [self._decode_batch(codes[start : start + _BATCH])
-                     for start in range(0, len(codes), _BATCH)]
+            waves = [self._decode_batch(codes[start : start + _BATCH]) for start in range(0, len(codes), _BATCH)]
         return np.concatenate(waves)[:, :, :n_samples]
 
     def save(self, folder: str | Path) -> None:
@@ -173,8 +175,10 @@ class EncodecCodec:
         folder = Path(folder)
         for name in (CONFIG_FILE, WEIGHTS_FILE):
             if not (folder / name).is_file():
-                raise FileNotFoundError(f"{folder / name}: no such file; a codec folder holds {CONFIG_FILE} "
-                                        f"and {WEIGHTS_FILE}. Write one with EncodecCodec.save.")
+                raise FileNotFoundError(
+                    f"{folder / name}: no such file; a codec folder holds {CONFIG_FILE} "
+                    f"and {WEIGHTS_FILE}. Write one with EncodecCodec.save."
+                )
         codec = cls(_read_config(folder / CONFIG_FILE))
         _load_weights(codec.model, folder / WEIGHTS_FILE)
         return codec
@@ -190,13 +194,17 @@ class EncodecCodec:
     def _checked_codes(self, codes: np.ndarray) -> np.ndarray:
         """The codes as contiguous int64, or an error: encodec itself looks them up without a check."""
         if codes.ndim != 3 or codes.shape[1] != self.n_codebooks or 0 in codes.shape:
-            raise ValueError(f"codes have shape {codes.shape}; expected (N, {self.n_codebooks}, T): "
-                             f"{self.n_codebooks} codebooks, N and T >= 1")
+            raise ValueError(
+                f"codes have shape {codes.shape}; expected (N, {self.n_codebooks}, T): "
+                f"{self.n_codebooks} codebooks, N and T >= 1"
+            )
         if not np.issubdtype(codes.dtype, np.integer):
             raise ValueError(f"codes are {codes.dtype}; expected integers")
         if codes.min() < 0 or codes.max() >= self.codebook_size:
-            raise ValueError(f"codes run from {codes.min()} to {codes.max()}; expected 0 to "
-                             f"{self.codebook_size - 1}. Subtract the start of the token range.")
+            raise ValueError(
+                f"codes run from {codes.min()} to {codes.max()}; expected 0 to "
+                f"{self.codebook_size - 1}. Subtract the start of the token range."
+            )
         return np.ascontiguousarray(codes, dtype=np.int64)
 
 
@@ -204,20 +212,32 @@ def build_encodec_model(config: EncodecConfig) -> torch.nn.Module:
     """An untrained `EncodecModel`, its weights drawn from torch's global generator, in training mode."""
     parts = encodec_parts()
     network: dict[str, Any] = {
-        "channels": config.channels, "dimension": config.dimension, "n_filters": config.n_filters,
-        "n_residual_layers": config.n_residual_layers, "ratios": list(config.ratios), "lstm": config.lstm,
-        "causal": config.causal, "norm": "weight_norm", "kernel_size": config.kernel_size,
-        "last_kernel_size": config.last_kernel_size}
+        "channels": config.channels,
+        "dimension": config.dimension,
+        "n_filters": config.n_filters,
+        "n_residual_layers": config.n_residual_layers,
+        "ratios": list(config.ratios),
+        "lstm": config.lstm,
+        "causal": config.causal,
+        "norm": "weight_norm",
+        "kernel_size": config.kernel_size,
+        "last_kernel_size": config.last_kernel_size,
+    }
     with warnings.catch_warnings():
         # encodec uses torch.nn.utils.weight_norm, deprecated but working; its state names are the format.
         warnings.filterwarnings("ignore", message=".*weight_norm.*", category=FutureWarning)
         encoder, decoder = parts.encoder(**network), parts.decoder(**network)
-    quantizer = parts.quantizer(dimension=config.dimension, n_q=config.n_codebooks, bins=config.codebook_size,
-                                decay=config.ema_decay, threshold_ema_dead_code=config.dead_code_threshold)
-    bandwidth = config.n_codebooks * math.log2(config.codebook_size) \
-        * math.ceil(config.sample_rate / config.hop_length) / 1000  # kbit/s, all codebooks
-    model: torch.nn.Module = parts.model(encoder, decoder, quantizer, [bandwidth], config.sample_rate,
-                                         config.channels)
+    quantizer = parts.quantizer(
+        dimension=config.dimension,
+        n_q=config.n_codebooks,
+        bins=config.codebook_size,
+        decay=config.ema_decay,
+        threshold_ema_dead_code=config.dead_code_threshold,
+    )
+    bandwidth = (
+        config.n_codebooks * math.log2(config.codebook_size) * math.ceil(config.sample_rate / config.hop_length) / 1000
+    )  # kbit/s, all codebooks
+    model: torch.nn.Module = parts.model(encoder, decoder, quantizer, [bandwidth], config.sample_rate, config.channels)
     return model
 
 
@@ -227,13 +247,14 @@ def _read_config(path: Path) -> EncodecConfig:
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: not JSON ({error}); expected an object with format {FORMAT!r}") from error
     if not isinstance(found, dict) or found.pop("format", None) != FORMAT:
-        raise ValueError(f"{path}: expected an object with format {FORMAT!r}; "
-                         "write it with EncodecCodec.save")
+        raise ValueError(f"{path}: expected an object with format {FORMAT!r}; write it with EncodecCodec.save")
     known = {field.name for field in fields(EncodecConfig)}
     if set(found) != known:
-        raise ValueError(f"{path}: missing {sorted(known - set(found))}, unknown "
-                         f"{sorted(set(found) - known)}; "
-                         "write it with EncodecCodec.save")
+        raise ValueError(
+            f"{path}: missing {sorted(known - set(found))}, unknown "
+            f"{sorted(set(found) - known)}; "
+            "write it with EncodecCodec.save"
+        )
     return EncodecConfig(**{**found, "ratios": tuple(found["ratios"])})
 
 
@@ -242,15 +263,18 @@ def _load_weights(model: torch.nn.Module, path: Path) -> None:
     try:
         state = load_file(path)
     except SafetensorError as error:
-        raise ValueError(f"{path}: not a safetensors file ({error}); "
-                         "write it with EncodecCodec.save") from error
+        raise ValueError(f"{path}: not a safetensors file ({error}); write it with EncodecCodec.save") from error
     wanted = model.state_dict()
     missing, extra = sorted(wanted.keys() - state.keys()), sorted(state.keys() - wanted.keys())
     if missing or extra:
-        raise ValueError(f"{path}: lacks {missing[:3]} and holds unexpected {extra[:3]} ({len(missing)} and "
-                         f"{len(extra)} in all); {CONFIG_FILE} beside it describes another network")
+        raise ValueError(
+            f"{path}: lacks {missing[:3]} and holds unexpected {extra[:3]} ({len(missing)} and "
+            f"{len(extra)} in all); {CONFIG_FILE} beside it describes another network"
+        )
     for name, tensor in wanted.items():
         if state[name].shape != tensor.shape:
-            raise ValueError(f"{path}: {name} has shape {tuple(state[name].shape)}; {CONFIG_FILE} makes it "
-                             f"{tuple(tensor.shape)}. Take both files from the same codec.")
+            raise ValueError(
+                f"{path}: {name} has shape {tuple(state[name].shape)}; {CONFIG_FILE} makes it "
+                f"{tuple(tensor.shape)}. Take both files from the same codec."
+            )
     model.load_state_dict(state)

@@ -8,6 +8,7 @@ takes its place; it raises clearly when anything but the network reaches for it.
 transformers may be imported before or after: it asks `importlib.util.find_spec("torchaudio")`, which gives
 None once this module is done, whether torchaudio was absent or broken.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -48,16 +49,19 @@ def encodec_parts() -> EncodecParts:
     model = importlib.import_module("encodec.model")
     modules = importlib.import_module("encodec.modules")
     quantization = importlib.import_module("encodec.quantization")
-    return EncodecParts(model.EncodecModel, modules.SEANetEncoder, modules.SEANetDecoder,
-                        quantization.ResidualVectorQuantizer)
+    return EncodecParts(
+        model.EncodecModel, modules.SEANetEncoder, modules.SEANetDecoder, quantization.ResidualVectorQuantizer
+    )
 
 
 def _import_encodec() -> None:
     try:
         importlib.import_module("encodec")
     except ModuleNotFoundError as error:
-        raise ImportError(f"the package encodec or a dependency is missing ({error}); "
-                          "run: pip install --no-deps encodec==0.1.1 einops") from error
+        raise ImportError(
+            f"the package encodec or a dependency is missing ({error}); "
+            "run: pip install --no-deps encodec==0.1.1 einops"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -111,6 +115,8 @@ class _StandIn(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # inspection (pickle, doctest, hasattr) must get its usual answer
             raise AttributeError(name)
-        raise RuntimeError(f"torchaudio.{name} was asked for, but torchaudio is not usable here. encodec's "
-                           "network needs none of it; its convert_audio, save_audio and discriminator do. "
-                           "Read and resample audio with soundfile and soxr, or install torchaudio.")
+        raise RuntimeError(
+            f"torchaudio.{name} was asked for, but torchaudio is not usable here. encodec's "
+            "network needs none of it; its convert_audio, save_audio and discriminator do. "
+            "Read and resample audio with soundfile and soxr, or install torchaudio."
+        )

@@ -47,9 +47,7 @@ class ImageVQConfig:
         if small:
             raise ValueError(f"ImageVQConfig: {', '.join(small)} must be at least 1, got {self}.")
         if self.proc_size % PATCH_PX:
-            raise ValueError(
-                f"ImageVQConfig: proc_size must be a multiple of {PATCH_PX}, got {self.proc_size}."
-            )
+            raise ValueError(f"ImageVQConfig: proc_size must be a multiple of {PATCH_PX}, got {self.proc_size}.")
 
 
 class ImageVQ(nn.Module):
@@ -63,9 +61,7 @@ class ImageVQ(nn.Module):
         n_patches = (c.proc_size // PATCH_PX) ** 2
         half = c.proc_size // _MASK_UPSCALE
         self.colour_encoder = _encoder(3, c.width // 2, n_patches, c.hidden // 4, c.n_layers * c.latent_dim)
-        self.shape_encoder = _encoder(
-            c.n_layers, c.width, n_patches, c.hidden, c.n_shape_tokens * c.latent_dim
-        )
+        self.shape_encoder = _encoder(c.n_layers, c.width, n_patches, c.hidden, c.n_shape_tokens * c.latent_dim)
         self.colour_decoder = nn.Sequential(nn.Linear(c.latent_dim, 32), nn.GELU(), nn.Linear(32, 3))
         self.shape_decoder = nn.Sequential(
             nn.Linear(c.n_shape_tokens * c.latent_dim, c.hidden), nn.GELU(),
@@ -129,17 +125,13 @@ class ImageVQ(nn.Module):
         codes = np.zeros((len(pixels), self.n_tokens), np.int64)
         for start in range(0, len(pixels), _BATCH):
             part = slice(start, start + _BATCH)
-            codes[part] = (
-                self._encode_batch(pictures_from_pixels(pixels[part], self.codebook.device)).cpu().numpy()
-            )
+            codes[part] = self._encode_batch(pictures_from_pixels(pixels[part], self.codebook.device)).cpu().numpy()
         return codes
 
     def _encode_batch(self, pictures: Tensor) -> Tensor:
         split = self.config.n_colour_codes
         colour_codes = _nearest(self.colours(pictures), self.codebook[:split])
-        shape_codes = (
-            _nearest(self.shapes(pictures, self.codebook[colour_codes]), self.codebook[split:]) + split
-        )
+        shape_codes = _nearest(self.shapes(pictures, self.codebook[colour_codes]), self.codebook[split:]) + split
         return torch.cat([colour_codes, shape_codes], dim=1)  # (N, n_tokens)
 
     @torch.no_grad()
@@ -153,9 +145,7 @@ class ImageVQ(nn.Module):
         pixels = np.zeros((len(codes), self.proc_size, self.proc_size, 3), np.uint8)
         for start in range(0, len(codes), _BATCH):
             part = slice(start, start + _BATCH)
-            latents = self.codebook[
-                torch.from_numpy(codes[part]).to(self.codebook.device)
-            ]  # (N, n_tokens, D)
+            latents = self.codebook[torch.from_numpy(codes[part]).to(self.codebook.device)]  # (N, n_tokens, D)
             n_layers = self.config.n_layers
             pixels[part] = pixels_from_pictures(self.compose(latents[:, :n_layers], latents[:, n_layers:]))
         return pixels
@@ -241,9 +231,7 @@ def _encoder(n_in: int, n_channels: int, n_patches: int, n_hidden: int, n_out: i
 
 def _read_config(path: Path) -> ImageVQConfig:
     if not path.is_file():
-        raise FileNotFoundError(
-            f"{path}: no such file; expected the image VQ's configuration. Save with ImageVQ.save."
-        )
+        raise FileNotFoundError(f"{path}: no such file; expected the image VQ's configuration. Save with ImageVQ.save.")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -266,15 +254,11 @@ def _read_config(path: Path) -> ImageVQConfig:
 
 def _load_tensors(model: ImageVQ, path: Path) -> None:
     if not path.is_file():
-        raise FileNotFoundError(
-            f"{path}: no such file; expected the image VQ's weights. Save with ImageVQ.save."
-        )
+        raise FileNotFoundError(f"{path}: no such file; expected the image VQ's weights. Save with ImageVQ.save.")
     try:
         found = load_file(path)
     except SafetensorError as error:
-        raise ValueError(
-            f"{path}: not a readable safetensors file ({error}). Save again with ImageVQ.save."
-        ) from error
+        raise ValueError(f"{path}: not a readable safetensors file ({error}). Save again with ImageVQ.save.") from error
     expected = model.state_dict()
     for name in sorted(expected.keys() | found.keys()):
         shapes = [tuple(state[name].shape) if name in state else "absent" for state in (found, expected)]

@@ -8,6 +8,7 @@ split, and that is seeded.
 The SoundFont is TimGM6mb.sf2, read from inside the installed `pretty_midi` package. It is GPL-2 and is not
 copied into this repository.
 """
+
 from __future__ import annotations
 
 import importlib.util
@@ -20,41 +21,47 @@ from types import MappingProxyType
 import numpy as np
 
 SAMPLE_RATE = 24_000  # Hz, the rate of the 24 kHz EnCodec family
-N_SAMPLES = 11_520  # 0.48 s: 12, 18 or 24 whole frames at a hop of 960, 640 or 480 samples
+N_SAMPLES = 7_680  # 0.32 s: 12 whole frames at a hop of 640 samples
 
 # Name in the caption -> General MIDI program, counted from 0. Chosen by measurement on this SoundFont:
-# C3 to B4 within about 10 cents of equal temperament, attack under 0.1 s, no chorus, and told apart by ear.
-INSTRUMENTS = MappingProxyType({
-    "organ": 16,
-    "harmonica": 22,
-    "guitar": 24,
-    "violin": 40,
-    "cello": 42,
-    "trumpet": 56,
-    "trombone": 57,
-    "tuba": 58,
-    "saxophone": 66,
-    "oboe": 68,
-    "clarinet": 71,
-    "ocarina": 79,
-})
-PITCHES = tuple(f"{name}{octave}" for octave in (3, 4)
-                for name in ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B"))
+# C3 to B4 within about 10 cents of equal temperament (harmonica 18 at one key), 70 % of the peak level within
+# 0.1 s, and told apart by a classifier without error on held-out notes.
+INSTRUMENTS = MappingProxyType(
+    {
+        "organ": 16,
+        "harmonica": 22,
+        "guitar": 24,
+        "violin": 40,
+        "cello": 42,
+        "trumpet": 56,
+        "trombone": 57,
+        "tuba": 58,
+        "saxophone": 66,
+        "oboe": 68,
+        "clarinet": 71,
+        "ocarina": 79,
+    }
+)
+PITCHES = tuple(
+    f"{name}{octave}" for octave in (3, 4) for name in ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
+)
 LOWEST_MIDI_NOTE = 48  # C3, where C4 is middle C
 
 # MIDI velocities of the takes of a combination. In this SoundFont amplitude is proportional to velocity
-# (measured: 8.8 dB from 40 to 110), so neighbouring levels are 8 dB apart and takes differ by under 1 dB.
-VELOCITIES = MappingProxyType({
-    "soft": (19, 18, 20),
-    "medium": (48, 46, 50),
-    "loud": (120, 115, 125),
-})
+# (measured: 8.8 dB from 40 to 110), so neighbouring levels are 6 dB apart and takes differ by under 1 dB.
+VELOCITIES = MappingProxyType(
+    {
+        "soft": (30, 29, 31),
+        "medium": (60, 58, 62),
+        "loud": (120, 116, 124),
+    }
+)
 
 N_GOLDEN = len(INSTRUMENTS) * len(PITCHES)  # 288: one loudness of every instrument and pitch
 N_DEV = 64
 SPLIT_SEED = 20_240
 
-LEVEL_RMS = 0.2  # root mean square of any note at velocity 127, full scale = 1
+LEVEL_RMS = 0.17  # root mean square of any note at velocity 127, full scale = 1
 _SYNTH_GAIN_DB = -6.0  # headroom: no note clips before it is levelled
 _SETTLE_SAMPLES = 2_400  # silence rendered between notes, so that no release tail leaks into the next one
 _PHASE_WINDOW = 2_400  # samples: 0.1 s, over which the phase of the fundamental is measured
@@ -97,9 +104,8 @@ class NoteSet:
 
 
 def note_caption(loudness: str, instrument: str, pitch: str) -> str:
-    """The prompt for a note; `with_attribute` and the judges rely on there being exactly one wording."""
-    article = "an" if loudness[0] in "aeiou" else "a"
-    return f"{article} {loudness} {instrument} playing {pitch}"
+    """The prompt for a note; there is exactly one wording."""
+    return f"a {loudness} {instrument} playing {pitch}"
 
 
 def attribute_values() -> dict[str, tuple[str, ...]]:
@@ -156,9 +162,14 @@ def note_examples(n_takes: int = 3, seed: int = SPLIT_SEED) -> tuple[Note, ...]:
     return tuple(_note_takes(n_takes, seed))
 
 
-def render_notes(n_takes: int = 3, *, seed: int = SPLIT_SEED, soundfont: Path | None = None,
-                 progress: Callable[[int, int], None] | None = None) -> dict[str, NoteSet]:
-    """Render all splits (about 4 CPU seconds).
+def render_notes(
+    n_takes: int = 3,
+    *,
+    seed: int = SPLIT_SEED,
+    soundfont: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, NoteSet]:
+    """Render all splits (about 1 CPU second).
 
     Args:
         n_takes: Takes of each train combination, at most 3.
@@ -192,12 +203,15 @@ def soundfont_path() -> Path:
     """
     spec = importlib.util.find_spec("pretty_midi")
     if spec is None or not spec.submodule_search_locations:
-        raise FileNotFoundError("the demo's SoundFont is read from the package pretty_midi, which is not "
-                                "installed; run: pip install --no-deps pretty_midi==0.2.11.post0")
+        raise FileNotFoundError(
+            "the demo's SoundFont is read from the package pretty_midi, which is not "
+            "installed; run: pip install --no-deps pretty_midi==0.2.11.post0"
+        )
     path = Path(next(iter(spec.submodule_search_locations))) / "TimGM6mb.sf2"
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; pretty_midi 0.2.11.post0 ships it. "
-                                "Reinstall that version, or pass soundfont=.")
+        raise FileNotFoundError(
+            f"{path}: no such file; pretty_midi 0.2.11.post0 ships it. Reinstall that version, or pass soundfont=."
+        )
     return path
 
 
@@ -206,12 +220,19 @@ def _note_takes(n_takes: int, seed: int) -> Iterator[Note]:
     if not 1 <= n_takes <= most:
         raise ValueError(f"n_takes is {n_takes}; it must be 1 to {most}")
     for (loudness, instrument, pitch), split in split_combinations(seed).items():
-        takes = VELOCITIES[loudness][:n_takes if split == "train" else 1]
+        takes = VELOCITIES[loudness][: n_takes if split == "train" else 1]
         for take, velocity in enumerate(takes):
-            yield Note(id=f"{loudness}-{instrument}-{pitch}-{take}",
-                       caption=note_caption(loudness, instrument, pitch), loudness=loudness,
-                       instrument=instrument, pitch=pitch, split=split, take=take, velocity=velocity,
-                       midi_note=midi_note(pitch))
+            yield Note(
+                id=f"{loudness}-{instrument}-{pitch}-{take}",
+                caption=note_caption(loudness, instrument, pitch),
+                loudness=loudness,
+                instrument=instrument,
+                pitch=pitch,
+                split=split,
+                take=take,
+                velocity=velocity,
+                midi_note=midi_note(pitch),
+            )
 
 
 def _select(notes: tuple[Note, ...], audio: np.ndarray, split: str) -> NoteSet:

@@ -1,0 +1,179 @@
+"""Every hyperparameter of the demo, by phase: `DEMO` trains a model that passes the gates, `SMALL` one that only runs.
+
+A recipe is part of what a step's stamp is made of: change a number here and the steps that read it, and those that
+depend on them, run again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+from harness.codecs.vq import ImageVQConfig
+from training.audio_codec import AudioCodecTraining
+from training.demo.pictures import PicturesConfig
+from training.image_tokenizer import ImageVQTraining
+
+
+def _table(**values: float) -> Any:
+    """A dataclass default for a read-only name-to-number table."""
+    return field(default_factory=lambda: MappingProxyType(values))
+
+
+@dataclass(frozen=True)
+class MediaRecipe:
+    """How many pictures and notes there are, and which of the held-out ones are eval rather than dev."""
+
+    pictures: PicturesConfig = field(default_factory=PicturesConfig)
+    note_takes: int = 3  # recordings of each training combination
+    max_train_notes: int | None = None  # None keeps all
+    max_held_out_notes: int | None = None  # golden notes, and as many of dev; None keeps all
+    eval_share: float = 0.5  # of the dev combinations, what becomes eval.jsonl
+
+
+@dataclass(frozen=True)
+class NotedWord:
+    """How one attribute appears in a "notes -> caption" line."""
+
+    attribute: str
+    least: int = 1  # fewest and most times that its word is repeated
+    most: int = 4
+    noise: float = 0.15  # probability that a repetition is another word
+    wrong_from: tuple[str, ...] = ()  # attributes that the other word is drawn from; its own where this is empty
+
+
+@dataclass(frozen=True)
+class TextRecipe:
+    """The text that the backbone learns from."""
+
+    vocab_size: int = 768  # byte-level BPE tokens = V_text
+    max_tokens: int = 64  # a pretraining line is cut here; captions are never cut
+    notes_per_caption: int = 8  # "notes -> caption" lines written for each training caption
+    # In the order of the notes, which is that of the codes: a picture's first two codes are its colours, and its many
+    # shape codes each only hint at the digit.
+    noted: tuple[NotedWord, ...] = (
+        NotedWord("ink", 1, 1, noise=0.0),
+        NotedWord("paper", 1, 1, noise=0.0),
+        NotedWord("digit", 4, 9, noise=0.3, wrong_from=("digit", "ink")),
+        NotedWord("loudness"),
+        NotedWord("instrument"),
+        NotedWord("pitch"),
+    )
+    eval_every: int = 8  # every n-th description line is held out for text_eval.jsonl
+    eval_captions: int = 64  # held-out captions in text_eval.jsonl
+
+
+@dataclass(frozen=True)
+class BaseRecipe:
+    """Shape and pretraining of the text backbone, a small Qwen3."""
+
+    hidden: int = 128
+    layers: int = 4
+    heads: int = 4
+    kv_heads: int = 2
+    head_dim: int = 32
+    mlp: int = 384
+    tied: bool = False  # whether the head shares the embedding's table
+    steps: int = 250  # 350 overfit the descriptions
+    batch: int = 64  # sequences a step, shared out by `mix`
+    lr: float = 2e-3
+    warmup: int = 20  # steps
+    weight_decay: float = 0.01
+    mix: Mapping[str, float] = _table(notes=0.7, captions=0.06, docs=0.24)
+
+
+@dataclass(frozen=True)
+class TokenSpaceRecipe:
+    """What the token space declares beyond its sizes."""
+
+    # Part of the token space's hash: a clock here would give every rebuild another identity.
+    created_utc: str = "2026-11-21T00:00:00Z"
+    special_rows: int = 16  # ids in SPECIAL: ten are used, the rest is spare
+    rows_per_file: int = 2048  # of a Parquet shard
+
+
+@dataclass(frozen=True)
+class SurgeryRecipe:
+    """How the new rows begin: mean text row + noise x standard deviation of the text rows x N(0, 1)."""
+
+    noise: float = 0.5
+    untie_new_rows: bool = False  # over a tied backbone: give the new head rows a table of their own
+
+
+@dataclass(frozen=True)
+class StageRecipe:
+    """One stage of training on sequences.
+
+    `per_step` gives the sequences a step of each task (`text` is plain-text replay), `weights` the weight of each
+    task's mean loss, 1 where it is silent.
+    """
+
+    steps: int
+    per_step: Mapping[str, int]
+    weights: Mapping[str, float] = _table()
+    replay_mix: Mapping[str, float] = _table(docs=0.6, captions=0.2, notes=0.2)  # of the `text` sequences
+    lr_rows: float = 5e-3
+    lr_lora: float = 3e-3  # stage 4 only
+    lora_rank: int = 32
+    lora_alpha: int = 64
+    prompt_dropout: float = 0.1  # probability that a write example is trained on an empty prompt
+    warmup: int = 10  # steps
+    lr_floor: float = 0.05  # share of the peak that the cosine ends at
+    clip: float = 1.0  # largest gradient norm
+    beta2: float = 0.98
+    log_every: int = 50  # steps
+    checkpoint_every: int = 100  # steps
+    temperature: float | None = None  # what the checkpoint will be sampled at; None is greedy (truest on pictures)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The whole demo."""
+
+    name: str
+    stage3: StageRecipe
+    stage4: StageRecipe
+    media: MediaRecipe = MediaRecipe()
+    image_codec: ImageVQTraining = field(default_factory=ImageVQTraining)
+    audio_codec: AudioCodecTraining = field(default_factory=AudioCodecTraining)
+    text: TextRecipe = TextRecipe()
+    base: BaseRecipe = BaseRecipe()
+    token_space: TokenSpaceRecipe = TokenSpaceRecipe()
+    surgery: SurgeryRecipe = SurgeryRecipe()
+    seed: int = 0
+
+
+DEMO = Recipe(
+    name="demo",
+    stage3=StageRecipe(
+        steps=200,
+        per_step=MappingProxyType({"i2t": 24, "a2t": 16, "text": 8}),
+        lr_rows=1e-2,
+    ),
+    stage4=StageRecipe(
+        steps=300,
+        per_step=MappingProxyType({"t2i": 48, "t2a": 16, "i2t": 8, "a2t": 8, "text": 8}),
+        weights=MappingProxyType({"i2t": 0.5, "a2t": 0.5, "text": 0.5}),
+    ),
+)
+
+SMALL = replace(
+    DEMO,
+    name="small",
+    media=MediaRecipe(
+        pictures=PicturesConfig(n_train=256, n_golden_combinations=64, n_dev_combinations=64),
+        note_takes=1,
+        max_train_notes=256,
+        max_held_out_notes=64,
+    ),
+    image_codec=ImageVQTraining(model=ImageVQConfig(width=16, hidden=64), n_steps=60),
+    audio_codec=AudioCodecTraining(n_steps=30),
+    text=replace(DEMO.text, vocab_size=512, eval_captions=16, notes_per_caption=2),
+    base=replace(DEMO.base, hidden=64, layers=2, heads=2, kv_heads=1, mlp=128, steps=40, batch=24, warmup=5),
+    stage3=replace(DEMO.stage3, steps=20, log_every=5, checkpoint_every=10),
+    stage4=replace(
+        DEMO.stage4, steps=20, lora_rank=8, lora_alpha=16, log_every=5, checkpoint_every=10, temperature=0.8
+    ),
+)
+
+RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in (DEMO, SMALL)})

@@ -139,7 +139,9 @@ def _joined(table: torch.Tensor, rows: torch.Tensor, start: int) -> torch.Tensor
 
 def _load_pretrained(folder: Path, dtype: torch.dtype) -> Any:
     from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()  # a gate run has a progress line of its own
     if not any(folder.glob("*.safetensors")):
         raise BundleError(folder, "no .safetensors file", "model.safetensors", "Save the model as safetensors.")
     try:

@@ -42,6 +42,13 @@ def mean_gap(name: str, correct: np.ndarray, ablated: np.ndarray, rng: np.random
     return Measurement(name=name, value=float(gaps.mean()), unit="nats/token", n=n, low=low, high=high)
 
 
+def relative_gap(name: str, gap: Measurement, correct: np.ndarray) -> Measurement:
+    """A gap in percent of the mean correct loss, (N,) nats per token; the interval is the gap's own, scaled."""
+    scale = 100 / float(np.mean(correct))
+    scaled = {key: None if (v := getattr(gap, key)) is None else v * scale for key in ("value", "low", "high")}
+    return gap.model_copy(update={"name": name, "unit": "%", **scaled})
+
+
 def proportion(name: str, hits: int, n: int, unit: str = "share", scale: float = 1.0) -> Measurement:
     """hits / n with its exact 95 % interval, times a scale (100 for a percentage). NaN when n is 0."""
     if n == 0:

@@ -7,6 +7,7 @@
     python -m training surgery   new rows for the token space: the untrained checkpoint
     python -m training stage3    rows only, reading:        stage3/checkpoint_<step>
     python -m training stage4    LoRA and rows, writing:    stage4/checkpoint_<step>
+    python -m training judge     how often the last checkpoint writes what it was asked for, by judges of the real data
 
 A step first runs what it needs, and does nothing where its stamp shows that nothing has changed.
 """
@@ -25,14 +26,18 @@ os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line. Returns the exit status."""
     from harness.errors import HarnessError
-    from training.pipeline import COMMANDS, NEEDS, run_commands
+    from training.pipeline import COMMANDS, JUDGE, NEEDS, run_commands
     from training.recipe import RECIPES
 
     parser = argparse.ArgumentParser(
         "python -m training", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "steps", nargs="+", metavar="STEP", choices=[*COMMANDS, *NEEDS], help=f"one of {', '.join([*COMMANDS, *NEEDS])}"
+        "steps",
+        nargs="+",
+        metavar="STEP",
+        choices=[*COMMANDS, *NEEDS, JUDGE],
+        help=f"one of {', '.join([*COMMANDS, *NEEDS, JUDGE])}",
     )
     parser.add_argument(
         "--runs", type=Path, default=Path("runs/demo"), metavar="DIR", help="the run's folder (default: %(default)s)"
@@ -41,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--recipe",
         choices=sorted(RECIPES),
         default="demo",
-        help="demo: passes the gates; small: only runs, for tests (default: %(default)s)",
+        help="demo: passes the gates; small: a smaller one, for tests (default: %(default)s)",
     )
     parser.add_argument(
         "--threads",

@@ -1,11 +1,11 @@
 """Train a small EnCodec from scratch on short clips, on one CPU thread.
 
-From a linear start (principal components of blocks), in three phases, because a quantiser that is on from
-the start collapses an encoder this small:
+It starts as a linear codec that already works, because from a random start a network this small spends its budget on
+silence, and a quantiser that is on from there collapses the encoder:
 
-1. autoencoder: no quantiser; the latent learns to carry the wave, phase included;
-2. weighted k-means on the latents of all clips, residual codebook by codebook;
-3. quantised: codebooks by moving average, gradients straight through, commitment loss.
+1. the convolutions become a block cosine transform and the principal components of its blocks;
+2. weighted k-means on the latents fills the codebooks, residual by residual;
+3. everything is trained, quantised: codebooks by moving average, gradients straight through, commitment loss.
 """
 
 from __future__ import annotations
@@ -29,11 +29,10 @@ class AudioCodecTraining:
     """Settings of the training; the defaults are the demo's."""
 
     codec: EncodecConfig = field(default_factory=EncodecConfig)
-    n_steps: int = 1_400
-    autoencoder_share: float = 0.35  # of the steps, before the quantiser is on
+    n_steps: int = 400
     batch_size: int = 8  # clips
-    crop_samples: int | None = None  # None: whole clips
-    learning_rate: float = 1e-3
+    start_clips: int = 1_024  # that the linear start and the codebooks are computed from
+    learning_rate: float = 3e-4
     warmup_steps: int = 20
     last_rate_share: float = 0.03  # of learning_rate, at the last step of the cosine
     gradient_clip: float = 1.0  # largest norm
@@ -41,7 +40,7 @@ class AudioCodecTraining:
     level_weight: float = 1.0  # on |difference of level| in nepers, 8.7 dB; a squared error alone shrinks
     commitment_weight: float = 0.25
     stft_windows: tuple[int, ...] = (256, 1024, 2048)  # samples
-    kmeans_iterations: int = 20
+    kmeans_iterations: int = 10
     seed: int = 0
 
 
@@ -64,17 +63,17 @@ def train_audio_codec(
     _check_clips(clips, config)
     torch.manual_seed(config.seed)
     model = build_encodec_model(config.codec)
-    start_as_block_pca(model, torch.from_numpy(np.ascontiguousarray(clips)), config.codec)
+    every = torch.from_numpy(np.ascontiguousarray(clips))
+    start = every[torch.linspace(0, len(every) - 1, min(len(every), config.start_clips)).long()]
+    start_as_block_pca(model, start, config.codec)
+    fill_codebooks(model, start, config.kmeans_iterations, config.seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(0.8, 0.99))
-    batches = _Batches(torch.from_numpy(np.ascontiguousarray(clips)), config)
+    batches = _Batches(every, config)
     spectral = SpectralLoss(config.stft_windows)
-    quantise_from = round(config.n_steps * config.autoencoder_share)
     model.train()
     for step in range(config.n_steps):
-        if step == quantise_from:
-            fill_codebooks(model, batches.clips, config.kmeans_iterations, config.seed)
         _set_rate(optimizer, _learning_rate(step, config))
-        loss = _loss(model, batches.next(), spectral, config, quantised=step >= quantise_from)
+        loss = _loss(model, batches.next(), spectral, config)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)
@@ -236,16 +235,11 @@ def fill_codebooks(model: nn.Module, clips: Tensor, iterations: int, seed: int) 
 _QUIET = 1e-7  # full scale = 1; keeps silence from dividing by zero
 
 
-def _loss(
-    model: nn.Module, clips: Tensor, spectral: SpectralLoss, config: AudioCodecTraining, *, quantised: bool
-) -> Tensor:
+def _loss(model: nn.Module, clips: Tensor, spectral: SpectralLoss, config: AudioCodecTraining) -> Tensor:
     """Training loss of clips (B, C, S), a scalar."""
-    latent = model.encoder(clips)  # type: ignore[operator]  # (B, dimension, T)
-    commitment = latent.new_zeros(())
-    if quantised:
-        result = model.quantizer(latent, model.frame_rate)  # type: ignore[operator]
-        latent, commitment = result.quantized, result.penalty
-    output = model.decoder(latent)[..., : clips.shape[-1]]  # type: ignore[operator]
+    network: Any = model  # encodec is untyped
+    quantised = network.quantizer(network.encoder(clips), network.frame_rate)
+    output = network.decoder(quantised.quantized)[..., : clips.shape[-1]]
     power = clips.pow(2).mean(dim=(1, 2)) + _QUIET
     # Between absolute and relative error, so that soft notes count without ruling the gradient.
     error = (clips - output).pow(2).mean(dim=(1, 2)) / (power * power.mean()).sqrt()
@@ -254,7 +248,7 @@ def _loss(
         config.wave_weight * error.mean()
         + config.level_weight * level.mean()
         + spectral(clips, output)
-        + config.commitment_weight * commitment
+        + config.commitment_weight * quantised.penalty
     )
     return loss
 
@@ -300,7 +294,7 @@ def _nearest(points: Tensor, centres: Tensor) -> Tensor:
 
 
 class _Batches:
-    """Draws batches of clips, or of crops of them, in a seeded order."""
+    """Draws batches of clips in a seeded order."""
 
     def __init__(self, clips: Tensor, config: AudioCodecTraining) -> None:
         self.clips = clips  # (N, C, S)
@@ -309,21 +303,12 @@ class _Batches:
         self._queue = torch.empty(0, dtype=torch.long)
 
     def next(self) -> Tensor:
-        """(batch_size, C, crop_samples or S)."""
-        if len(self._queue) < self._config.batch_size:
+        """(batch_size, C, S)."""
+        size = self._config.batch_size
+        if len(self._queue) < size:
             self._queue = torch.randperm(len(self.clips), generator=self._rng)
-        chosen, self._queue = self._queue.split([self._config.batch_size, len(self._queue) - self._config.batch_size])
-        return self._cropped(self.clips[chosen])
-
-    def _cropped(self, clips: Tensor) -> Tensor:
-        """By turns the start of the clips, where the attack is, and a random part."""
-        length = self._config.crop_samples
-        if length is None or length >= clips.shape[-1]:
-            return clips
-        latest = clips.shape[-1] - length
-        at_start = bool(torch.randint(2, (), generator=self._rng))
-        offset = 0 if at_start else int(torch.randint(latest + 1, (), generator=self._rng))
-        return clips[..., offset : offset + length]
+        chosen, self._queue = self._queue[:size], self._queue[size:]
+        return self.clips[chosen]
 
 
 def _learning_rate(step: int, config: AudioCodecTraining) -> float:
@@ -343,7 +328,7 @@ def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 def _check_clips(clips: np.ndarray, config: AudioCodecTraining) -> None:
     if clips.ndim != 3 or clips.shape[1] != config.codec.channels or clips.dtype != np.float32:
         raise ValueError(f"clips are {clips.dtype} {clips.shape}; expected float32 (N, {config.codec.channels}, S)")
-    length = min(clips.shape[2], config.crop_samples or clips.shape[2])
+    length = clips.shape[2]
     if length < max(config.stft_windows) or len(clips) < config.batch_size:
         raise ValueError(
             f"{len(clips)} clips of {length} samples; the longest window is "

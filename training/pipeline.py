@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "codecs": ("media-pictures", "media-notes", "image-codec", "audio-codec"),
     "demo": ("stage4",),
 }
+JUDGE = "judge"  # no step: it writes nothing that another step reads, and what it measured is kept as evidence
 NEEDS: dict[str, tuple[str, ...]] = {
     "media-pictures": (),
     "media-notes": (),
@@ -47,9 +48,11 @@ def run_commands(root: Path, recipe: Recipe, commands: Iterable[str], threads: i
     wanted = list(commands)
     if "demo" in wanted:
         _run_branches(root, recipe, steps)
-    for name in in_order(wanted):
+    for name in in_order(name for name in wanted if name != JUDGE):
         _set_threads(threads or steps[name].threads)
         run_step(steps[name], _say)
+    if JUDGE in wanted:
+        _judge(root, recipe)
 
 
 def in_order(commands: Iterable[str]) -> list[str]:
@@ -228,6 +231,12 @@ def _stage4(run: Run, recipe: Recipe) -> None:
     from training.stage4 import run_stage4
 
     run_stage4(run, recipe)
+
+
+def _judge(root: Path, recipe: Recipe) -> None:
+    from training.demo.evaluate import evaluate, lines
+
+    _say("\n".join(lines(evaluate(root, recipe))))
 
 
 def _tick(bar: "tqdm[Any]", loss: float) -> None:

@@ -1,4 +1,4 @@
-"""Every hyperparameter of the demo, by phase: `DEMO` trains a model that passes the gates, `SMALL` one that only runs.
+"""Every hyperparameter of the demo, by phase: `DEMO`, and `SMALL`, a smaller one for the tests.
 
 A recipe is part of what a step's stamp is made of: change a number here and the steps that read it, and those that
 depend on them, run again.
@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from harness.codecs.vq import ImageVQConfig
 from training.audio_codec import AudioCodecTraining
+from training.demo.notes import NotesConfig
 from training.demo.pictures import PicturesConfig
 from training.image_tokenizer import ImageVQTraining
 
@@ -25,21 +25,23 @@ class MediaRecipe:
     """How many pictures and notes there are, and which of the held-out ones are eval rather than dev."""
 
     pictures: PicturesConfig = field(default_factory=PicturesConfig)
-    note_takes: int = 3  # recordings of each training combination
-    max_train_notes: int | None = None  # None keeps all
-    max_held_out_notes: int | None = None  # golden notes, and as many of dev; None keeps all
+    notes: NotesConfig = field(default_factory=NotesConfig)
     eval_share: float = 0.5  # of the dev combinations, what becomes eval.jsonl
 
 
 @dataclass(frozen=True)
-class NotedWord:
-    """How one attribute appears in a "notes -> caption" line."""
+class NotedSpan:
+    """A run of words in a "notes -> caption" line, as a run of codes will stand in a sequence.
 
-    attribute: str
-    least: int = 1  # fewest and most times that its word is repeated
-    most: int = 4
-    noise: float = 0.15  # probability that a repetition is another word
-    wrong_from: tuple[str, ...] = ()  # attributes that the other word is drawn from; its own where this is empty
+    Each word is that of an attribute drawn from `attributes`, or, with probability `noise`, any word of one drawn from
+    `wrong_from`.
+    """
+
+    attributes: tuple[str, ...]
+    least: int = 1  # fewest and most words
+    most: int = 1
+    noise: float = 0.0
+    wrong_from: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,16 +50,15 @@ class TextRecipe:
 
     vocab_size: int = 768  # byte-level BPE tokens = V_text
     max_tokens: int = 64  # a pretraining line is cut here; captions are never cut
-    notes_per_caption: int = 8  # "notes -> caption" lines written for each training caption
+    notes_lines: int = 6144  # "notes -> caption" lines of each modality
     # In the order of the notes, which is that of the codes: a picture's first two codes are its colours, and its many
-    # shape codes each only hint at the digit.
-    noted: tuple[NotedWord, ...] = (
-        NotedWord("ink", 1, 1, noise=0.0),
-        NotedWord("paper", 1, 1, noise=0.0),
-        NotedWord("digit", 4, 9, noise=0.3, wrong_from=("digit", "ink")),
-        NotedWord("loudness"),
-        NotedWord("instrument"),
-        NotedWord("pitch"),
+    # shape codes each only hint at the digit; a sound's first half is its first note.
+    noted: tuple[NotedSpan, ...] = (
+        NotedSpan(("ink",)),
+        NotedSpan(("paper",)),
+        NotedSpan(("digit",), 4, 9, noise=0.3, wrong_from=("digit", "ink")),
+        NotedSpan(("first", "first", "instrument", "loudness"), 8, 14, 0.2, ("first", "instrument", "loudness")),
+        NotedSpan(("second", "second", "instrument", "loudness"), 8, 14, 0.2, ("first", "instrument", "loudness")),
     )
     eval_every: int = 8  # every n-th description line is held out for text_eval.jsonl
     eval_captions: int = 64  # held-out captions in text_eval.jsonl
@@ -161,18 +162,18 @@ SMALL = replace(
     DEMO,
     name="small",
     media=MediaRecipe(
-        pictures=PicturesConfig(n_train=256, n_golden_combinations=64, n_dev_combinations=64),
-        note_takes=1,
-        max_train_notes=256,
-        max_held_out_notes=64,
+        pictures=PicturesConfig(n_train=2048, n_golden_combinations=96, n_dev_combinations=64),
+        notes=NotesConfig(n_train=1024, n_golden_combinations=96, n_dev_combinations=64),
     ),
-    image_codec=ImageVQTraining(model=ImageVQConfig(width=16, hidden=64), n_steps=60),
-    audio_codec=AudioCodecTraining(n_steps=30),
-    text=replace(DEMO.text, vocab_size=512, eval_captions=16, notes_per_caption=2),
-    base=replace(DEMO.base, hidden=64, layers=2, heads=2, kv_heads=1, mlp=128, steps=40, batch=24, warmup=5),
-    stage3=replace(DEMO.stage3, steps=20, log_every=5, checkpoint_every=10),
+    image_codec=ImageVQTraining(n_steps=400),
+    audio_codec=AudioCodecTraining(n_steps=60, start_clips=384),
+    text=replace(DEMO.text, eval_captions=16, notes_lines=3072),
+    base=replace(DEMO.base, steps=150, batch=48),
+    stage3=replace(DEMO.stage3, steps=120),
     stage4=replace(
-        DEMO.stage4, steps=20, lora_rank=8, lora_alpha=16, log_every=5, checkpoint_every=10, temperature=0.8
+        DEMO.stage4,
+        steps=160,
+        per_step=MappingProxyType({"t2i": 24, "t2a": 24, "i2t": 8, "a2t": 8, "text": 4}),
     ),
 )
 

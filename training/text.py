@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from harness.files import write_jsonl
 from harness.token_space import TokenSpace
 from training.batches import TrainSequence, text_sequence
 from training.demo.data import MediaItem, caption_items
-from training.recipe import NotedWord, Recipe, TextRecipe
+from training.recipe import NotedSpan, Recipe, TextRecipe
 
 DOCUMENTS = ("iris", "digits", "wine", "breast_cancer", "diabetes", "linnerud")
 _SHORTEST_LINE = 20  # characters; shorter ones are rules and headings
@@ -54,27 +54,28 @@ def description_lines() -> list[str]:
 
 
 def notes_lines(items: Sequence[MediaItem], recipe: TextRecipe, rng: np.random.Generator) -> list[Line]:
-    """`notes_per_caption` lines for each distinct caption."""
-    distinct = {item.caption: item for item in items}
+    """As many lines of each modality, over its distinct captions in turn."""
     words = _words(items)
-    return [
-        _notes_line(item, words, recipe, rng) for item in distinct.values() for _ in range(recipe.notes_per_caption)
-    ]
+    lines = []
+    for modality in sorted({item.modality for item in items}):
+        distinct = list({item.caption: item for item in items if item.modality == modality}.values())
+        lines += [_notes_line(distinct[i % len(distinct)], words, recipe, rng) for i in range(recipe.notes_lines)]
+    return lines
 
 
 def _notes_line(item: MediaItem, words: dict[str, list[str]], recipe: TextRecipe, rng: np.random.Generator) -> Line:
     written = []
-    for noted in recipe.noted:
-        if noted.attribute in item.attributes:
-            for _ in range(int(rng.integers(noted.least, noted.most + 1))):
-                wrong = rng.random() < noted.noise
-                written.append(_other_word(noted, words, rng) if wrong else item.attributes[noted.attribute])
+    for span in recipe.noted:
+        if set(span.attributes) <= set(item.attributes):
+            length = int(rng.integers(span.least, span.most + 1))
+            written += [_noted_word(span, item, words, rng) for _ in range(length)]
     return Line(item.caption, before=f"notes: {' '.join(written)} ->")
 
 
-def _other_word(noted: NotedWord, words: dict[str, list[str]], rng: np.random.Generator) -> str:
-    attribute = str(rng.choice(noted.wrong_from or (noted.attribute,)))
-    return str(rng.choice(words[attribute]))
+def _noted_word(span: NotedSpan, item: MediaItem, words: dict[str, list[str]], rng: np.random.Generator) -> str:
+    if rng.random() < span.noise:
+        return str(rng.choice(words[str(rng.choice(span.wrong_from))]))
+    return item.attributes[str(rng.choice(span.attributes))]
 
 
 def _words(items: Sequence[MediaItem]) -> dict[str, list[str]]:
@@ -89,7 +90,11 @@ def _words(items: Sequence[MediaItem]) -> dict[str, list[str]]:
 def train_tokenizer(lines: Iterable[Line], vocab_size: int) -> Tokenizer:
     """A byte-level BPE tokenizer; it has no special tokens, and can write any text."""
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    # Cut at spaces alone, so that a word as frequent as C#4 becomes one token, and not three.
+    words = pre_tokenizers.Split(Regex(r" ?[^ ]+"), "isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [words, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=vocab_size, initial_alphabet=alphabet, show_progress=False)

@@ -8,8 +8,6 @@ Accept   shuffled and swapped: Δ >= 0.10 nats/token or >= 5 %, win rate >= 0.80
 Source   spec/stage3-iteration.md, sections 1 and 6A; the numbers are the field's.
 """
 
-import numpy as np
-
 from gates.gate import Accept, Gate, gate
 from gates.stage3.thresholds import Stage3Thresholds
 from harness import statistics
@@ -39,10 +37,22 @@ def test_the_text_depends_on_the_media(checkpoint: Checkpoint, accept: Accept, t
         correct = measured.losses["correct"]
         accept(Measurement(name=f"{task}.null_gap", value=measured.null_gap, unit="nats/token", n=1), exactly=0)
         for name in ("shuffled", "swapped", "noise", "constant"):
-            ablated = measured.losses[name]
-            gap = statistics.mean_gap(f"{task}.delta_{name}", correct, ablated, checkpoint.rng("bootstrap", task, name))
+            ablated, rng = measured.losses[name], checkpoint.rng("bootstrap", task, name)
+            gap = statistics.mean_gap(f"{task}.delta_{name}", correct, ablated, rng)
             wins = statistics.win_rate(f"{task}.win_rate_{name}", correct, ablated)
-            judge(accept, gap, wins, name, float(np.mean(correct)), thresholds)
+            if name == "constant":
+                accept(gap, above=0)
+                accept.report(wins)
+                continue
+            kind = "noise" if name == "noise" else "shuffled"
+            accept(wins, at_least=getattr(thresholds, f"min_win_rate_{kind}_media"), recommended_n=n)
+            # The rule is an "or": a model with a low loss has few nats to lose, and is held to the percentage instead.
+            if gap.value is None or gap.value >= getattr(thresholds, f"min_gap_{kind}_media_nats"):
+                accept(gap, at_least=getattr(thresholds, f"min_gap_{kind}_media_nats"), recommended_n=n)
+            else:
+                accept.report(gap)
+                in_pct = statistics.relative_gap(f"{task}.delta_{name}_pct", gap, correct)
+                accept(in_pct, at_least=getattr(thresholds, f"min_gap_{kind}_media_pct"), recommended_n=n)
             accept.details.setdefault("pairs", {})[f"{task}: {name} media"] = {
                 "correct": correct.tolist(),
                 "ablated": ablated.tolist(),
@@ -50,22 +60,3 @@ def test_the_text_depends_on_the_media(checkpoint: Checkpoint, accept: Accept, t
         accept.details.setdefault("losses", {})[task] = {k: float(v.mean()) for k, v in measured.losses.items()}
         if measured.from_dev:
             accept.details.setdefault("notes", []).append(f"{task}: {measured.from_dev} examples came from the dev set")
-
-
-def judge(
-    accept: Accept, gap: Measurement, wins: Measurement, name: str, correct_nats: float, thresholds: Stage3Thresholds
-) -> None:
-    """Hold one condition against its numbers. The gap passes in nats or in percent of the correct loss."""
-    if name == "constant":
-        accept(gap, above=0)
-        accept.report(wins)
-        return
-    kind = "noise" if name == "noise" else "shuffled"
-    nats = getattr(thresholds, f"min_gap_{kind}_media_nats")
-    pct = getattr(thresholds, f"min_gap_{kind}_media_pct")
-    accept(gap, at_least=min(nats, correct_nats * pct / 100))
-    accept(
-        wins,
-        at_least=getattr(thresholds, f"min_win_rate_{kind}_media"),
-        recommended_n=thresholds.recommended_ablation_examples,
-    )

@@ -35,9 +35,9 @@ class EncodecConfig:
 
     sample_rate: int = 24_000  # Hz
     channels: int = 1
-    ratios: tuple[int, ...] = (20, 32)  # upsampling factors in decoder order; their product is the hop
-    n_filters: int = 16  # channels at the sample rate; doubled by every ratio
-    dimension: int = 64  # of the latent that is quantised
+    ratios: tuple[int, ...] = (30, 80)  # upsampling factors in decoder order; their product is the hop
+    n_filters: int = 32  # channels at the sample rate; doubled by every ratio
+    dimension: int = 128  # of the latent that is quantised
     n_residual_layers: int = 0
     lstm: int = 1  # layers; transformers' EncodecModel needs at least 1
     causal: bool = True

@@ -60,10 +60,9 @@ def write_pictures(folder: Path, recipe: MediaRecipe) -> None:
 
 def write_notes(folder: Path, recipe: MediaRecipe, progress: Callable[[int, int], None] | None = None) -> None:
     """Render and write the notes of all splits; `progress` is called with (done, in all)."""
-    by_split = demo_notes.render_notes(recipe.note_takes, progress=progress)
-    kept = {split: _spread(range(len(notes)), _most_notes(split, recipe)) for split, notes in by_split.items()}
-    notes = [by_split[split].notes[i] for split in by_split for i in kept[split]]
-    audio = np.concatenate([by_split[split].audio[kept[split]] for split in by_split])
+    by_split = demo_notes.render_notes(recipe.notes, progress=progress)
+    notes = [note for split in demo_notes.SPLITS for note in by_split[split].notes]
+    audio = np.concatenate([by_split[split].audio for split in demo_notes.SPLITS])
     _write(folder, Media(_items("audio", notes, recipe), audio))
 
 
@@ -92,10 +91,7 @@ def caption_items(recipe: MediaRecipe) -> list[MediaItem]:
     """The items of all splits without their media: what text can be learnt from before anything is rendered."""
     by_split = demo_pictures.build_pictures(recipe.pictures)
     drawn = [picture for split in demo_pictures.SPLITS for picture in by_split[split]]
-    every_note = demo_notes.note_examples(recipe.note_takes)
-    heard = {split: [note for note in every_note if note.split == split] for split in demo_pictures.SPLITS}
-    kept = [note for split, notes in heard.items() for note in _spread(notes, _most_notes(split, recipe))]
-    return [*_items("image", drawn, recipe), *_items("audio", kept, recipe)]
+    return [*_items("image", drawn, recipe), *_items("audio", demo_notes.note_examples(recipe.notes), recipe)]
 
 
 def describe_pictures(recipe: MediaRecipe) -> str:
@@ -105,9 +101,14 @@ def describe_pictures(recipe: MediaRecipe) -> str:
 
 def describe_notes(recipe: MediaRecipe) -> str:
     """Digest of all that the notes follow from, the constants of `notes.py` included."""
-    notes = demo_notes.note_examples(recipe.note_takes)
+    notes = demo_notes.note_examples(recipe.notes)
     return _digest(
-        notes, dict(demo_notes.INSTRUMENTS), demo_notes.SAMPLE_RATE, demo_notes.N_SAMPLES, demo_notes.LEVEL_RMS
+        notes,
+        dict(demo_notes.INSTRUMENTS),
+        demo_notes.SAMPLE_RATE,
+        demo_notes.HOP_SAMPLES,
+        demo_notes.N_SAMPLES,
+        demo_notes.LEVEL_RMS,
     )
 
 
@@ -132,14 +133,8 @@ def _eval_ids(dev_ids: Sequence[str], share: float) -> set[str]:
     return set(_spread(dev_ids, round(share * len(dev_ids))))
 
 
-def _most_notes(split: str, recipe: MediaRecipe) -> int | None:
-    return recipe.max_train_notes if split == "train" else recipe.max_held_out_notes
-
-
-def _spread(items: Sequence[T], most: int | None) -> list[T]:
-    """At most `most` items, evenly spaced, in order."""
-    if most is None or len(items) <= most:
-        return list(items)
+def _spread(items: Sequence[T], most: int) -> list[T]:
+    """`most` items, evenly spaced, in order."""
     return [items[i * len(items) // most] for i in range(most)]
 
 

@@ -1,11 +1,10 @@
-"""Judges of the demo's sounds: which pitch, which instrument, how loud is a clip?
+"""Judges of the demo's sounds: which pitches, which instrument, how loud?
 
-Three classifiers trained on real rendered notes only, never on a codec's or a model's output, so that what
-they say of generated sound is an outside opinion. How far they can be trusted is measured on real notes
-they were not trained on (`accuracies`), and what the codec costs on reconstructions of the same notes.
+Three classifiers of single notes, each clip being cut into its two. They are trained on real rendered notes only, never
+on a codec's or a model's output, so that what they say of generated sound is an outside opinion. How far they can be
+trusted is measured on real notes that they were not trained on (`accuracies`), and what the codec costs on
+reconstructions of the same notes.
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from training.demo.notes import PITCHES, SAMPLE_RATE, Note, NoteSet, attribute_values, frequency_hz, midi_note
+from training.demo.notes import NOTE_SAMPLES, PITCHES, SAMPLE_RATE, Note, NoteSet, frequency_hz, midi_note
 
 # Signal-to-noise ratios (dB, uniform) of the noisy copies the judges also train on: a judge that has only
 # seen the synthesiser's silence between harmonics takes the codec's hiss for another instrument.
@@ -32,88 +31,73 @@ _N_SEGMENTS = 4  # equal parts of a clip, for what changes in time
 _BINS_PER_SEMITONE = 2
 _COARSE_SEMITONES = 4
 _LOWEST_HZ, _HIGHEST_HZ = 110.0, 8_000.0
-# Bands this far under the clip's strongest count as silent. A small codec loses the quiet ones: measured on
-# reconstructions, the instrument judge hears 0.20 right at 40 dB and 0.53 at 25, the pitch judge 0.95
-# and 0.93.
+# Bands this far under the clip's strongest count as silent: a small codec loses the quiet ones, which the instrument
+# judge would otherwise listen to most.
 _FLOOR_DB = {"pitch": 40.0, "instrument": 25.0}
 _SILENCE = 1e-6  # full scale = 1
 
 
-@dataclass(frozen=True)
-class SoundVerdicts:
-    """What the judges heard, one entry a clip."""
-
-    loudness: tuple[str, ...]
-    instrument: tuple[str, ...]
-    pitch: tuple[str, ...]
-
-
 @dataclass
 class SoundJudges:
-    """Pitch, instrument and loudness classifiers; `fit` before `judge`."""
+    """Pitch, instrument and loudness classifiers of single notes; `fit` before the rest."""
 
     seed: int = 0
     _classifiers: dict[str, ClassifierMixin | Pipeline] = field(default_factory=dict, repr=False)
 
-    def fit(self, real: NoteSet) -> SoundJudges:
-        """Train on real notes and on noisy copies of them.
-
-        Args:
-            real: Rendered notes, normally the train split.
-        """
+    def fit(self, real: NoteSet) -> "SoundJudges":
+        """Train on the notes of real clips and on noisy copies of them, normally of the train split."""
         rng = np.random.default_rng(self.seed)
-        copies = [real.audio] + [_with_noise(real.audio, rng) for _ in range(_N_NOISY_COPIES)]
-        waves = np.concatenate(copies)
-        for attribute in attribute_values():
+        notes, words = _single_notes(real.audio), _words(real.notes)
+        copies = [notes] + [_with_noise(notes, rng) for _ in range(_N_NOISY_COPIES)]
+        for attribute, said in words.items():
             # Noise would add to the level itself, so the loudness judge hears clean notes only.
-            heard = real.audio if attribute == "loudness" else waves
-            words = [getattr(note, attribute) for note in real.notes] * (len(heard) // len(real.audio))
-            self._classifiers[attribute] = _new_classifier(attribute).fit(features(heard, attribute), words)
+            heard = copies[:1] if attribute == "loudness" else copies
+            known = np.concatenate([features(copy, attribute) for copy in heard])
+            self._classifiers[attribute] = _new_classifier(attribute).fit(known, said * len(heard))
         return self
 
-    def judge(self, waves: np.ndarray) -> SoundVerdicts:
-        """Verdicts on clips.
+    def judge(self, waves: np.ndarray) -> dict[str, list[str]]:
+        """What is heard: attribute -> a word for each note, all first notes, then all second ones.
 
         Args:
-            waves: float32 (N, 1, S) at SAMPLE_RATE, full scale = 1, about as long as the training notes.
+            waves: float32 (N, 1, N_SAMPLES) at SAMPLE_RATE, full scale = 1.
 
         Raises:
-            RuntimeError: If `fit` has not been called.
+            RuntimeError: `fit` has not been called.
         """
         if not self._classifiers:
             raise RuntimeError("the judges are untrained; call fit(real notes) first")
-        heard = {
-            attribute: tuple(str(word) for word in classifier.predict(features(waves, attribute)))
+        notes = _single_notes(waves)
+        return {
+            attribute: [str(word) for word in classifier.predict(features(notes, attribute))]
             for attribute, classifier in self._classifiers.items()
         }
-        return SoundVerdicts(**heard)
 
-    def accuracies(self, waves: np.ndarray, notes: Sequence[Note]) -> dict[str, float]:
-        """Share of clips heard as what `notes` say.
+    def accuracies(self, waves: np.ndarray, asked: Sequence[Note]) -> dict[str, float]:
+        """Share of the single notes heard as asked: pitch, pitch_within_semitone, instrument, loudness.
 
         Args:
-            waves: float32 (N, 1, S), real, reconstructed or generated.
-            notes: The N notes asked for.
-
-        Returns:
-            dict[str, float]: "pitch", "pitch_within_semitone", "instrument", "loudness", each 0 to 1.
+            waves: float32 (N, 1, N_SAMPLES), real, reconstructed or generated.
+            asked: the N examples asked for.
         """
-        if len(waves) != len(notes):
-            raise ValueError(f"{len(waves)} clips and {len(notes)} notes; expected as many of each")
-        verdicts = self.judge(waves)
-        shares = {
-            attribute: float(
-                np.mean(
-                    [
-                        word == getattr(note, attribute)
-                        for word, note in zip(getattr(verdicts, attribute), notes, strict=True)
-                    ]
-                )
-            )
-            for attribute in ("pitch", "instrument", "loudness")
-        }
-        off = [abs(midi_note(word) - note.midi_note) for word, note in zip(verdicts.pitch, notes, strict=True)]
-        return {**shares, "pitch_within_semitone": float(np.mean(np.array(off) <= 1))}
+        heard, said = self.judge(waves), _words(asked)
+        shares = {name: float(np.mean(np.array(heard[name]) == np.array(said[name]))) for name in said}
+        off = [abs(midi_note(a) - midi_note(b)) for a, b in zip(heard["pitch"], said["pitch"], strict=True)]
+        return {"pitch_within_semitone": float(np.mean(np.array(off) <= 1))} | shares
+
+
+def _single_notes(waves: np.ndarray) -> np.ndarray:
+    """Clips (N, 1, N_SAMPLES) cut into their notes: (2 N, 1, NOTE_SAMPLES), all first notes first."""
+    return np.concatenate([waves[..., :NOTE_SAMPLES], waves[..., NOTE_SAMPLES : 2 * NOTE_SAMPLES]])
+
+
+def _words(notes: Sequence[Note]) -> dict[str, list[str]]:
+    """Attribute -> the word of each single note, in the order of `_single_notes`."""
+    return {
+        "pitch": [note.first for note in notes] + [note.second for note in notes],
+        "instrument": [note.instrument for note in notes] * 2,
+        "loudness": [note.loudness for note in notes] * 2,
+    }
 
 
 def features(waves: np.ndarray, attribute: str) -> np.ndarray:

@@ -13,7 +13,7 @@ export TOKENIZERS_PARALLELISM := false
 .PHONY: demo gates test lint types clean
 
 demo: $(READY)
-	$(BIN)/python -m training demo --runs $(RUNS)
+	$(BIN)/python -m training demo judge --runs $(RUNS)
 	$(MAKE) --no-print-directory gates
 
 # The last checkpoint of each stage; both are judged, so that one run tells all. Fails unless both are PROMOTE.

@@ -4,6 +4,7 @@ Safetensors only, never remote code, never the network.
 """
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +174,10 @@ def _attach_adapter(model: Any, folder: Path) -> Any:
     if not (folder / ADAPTER_FILE).is_file():
         raise BundleError(folder, f"no {ADAPTER_FILE}", "an adapter saved as safetensors", "Save the adapter again.")
     try:
-        adapted = PeftModel.from_pretrained(model, str(folder), is_trainable=False, local_files_only=True)
+        with warnings.catch_warnings():
+            # PEFT asks for a property that transformers is about to rename: nothing that a gate's reader can mend.
+            warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+            adapted = PeftModel.from_pretrained(model, str(folder), is_trainable=False, local_files_only=True)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise BundleError(
             folder,

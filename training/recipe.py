@@ -152,9 +152,10 @@ DEMO = Recipe(
         lr_rows=1e-2,
     ),
     stage4=StageRecipe(
-        steps=300,
-        per_step=MappingProxyType({"t2i": 48, "t2a": 16, "i2t": 8, "a2t": 8, "text": 8}),
+        steps=600,
+        per_step=MappingProxyType({"t2i": 32, "t2a": 32, "i2t": 8, "a2t": 8, "text": 6}),
         weights=MappingProxyType({"i2t": 0.5, "a2t": 0.5, "text": 0.5}),
+        checkpoint_every=200,
     ),
 )
 

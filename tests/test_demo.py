@@ -6,13 +6,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from filelock import FileLock
 from safetensors.torch import load_file, save_file
 
-from gates.options import GATES_ROOT
+from tests.gating import outcomes, run_gates
 
 ROOT = Path(__file__).parents[1]
 CACHE = ROOT / ".cache" / "small"
@@ -38,19 +37,6 @@ def _last(run: Path, stage: str) -> Path:
     return max((run / stage).glob("checkpoint_*"), key=lambda path: int(path.name.split("_")[1]))
 
 
-def _gate(pytester: pytest.Pytester, stage: str, ckpt: Path, *args: str) -> tuple[int, dict[str, Any]]:
-    out = pytester.path / "out"
-    ini = str(GATES_ROOT / "run.ini")
-    options = ["-c", ini, "-p", "gates.plugin", str(GATES_ROOT / stage), f"--ckpt={ckpt}", f"--out={out}", *args]
-    result = pytester.runpytest_inprocess(*options)
-    verdict: dict[str, Any] = json.loads((out / "verdict.json").read_text())
-    return int(result.ret), verdict
-
-
-def _outcomes(verdict: dict[str, Any]) -> dict[str, str]:
-    return {gate["id"]: gate["outcome"] for gate in verdict["gates"]}
-
-
 def test_a_second_run_of_the_training_does_nothing(small_run: Path) -> None:
     lines = [line for line in _train().splitlines() if line]
 
@@ -59,44 +45,44 @@ def test_a_second_run_of_the_training_does_nothing(small_run: Path) -> None:
 
 
 def test_a_trained_stage_3_checkpoint_is_promoted(pytester: pytest.Pytester, small_run: Path) -> None:
-    code, verdict = _gate(pytester, "stage3", _last(small_run, "stage3"))
+    code, verdict = run_gates(pytester, "stage3", _last(small_run, "stage3"))
 
     assert (code, verdict["verdict"]) == (0, "PROMOTE"), verdict["gates"]
-    assert set(_outcomes(verdict).values()) == {"pass"}
+    assert set(outcomes(verdict).values()) == {"pass"}
 
 
 def test_a_trained_stage_4_checkpoint_is_promoted(pytester: pytest.Pytester, small_run: Path) -> None:
-    code, verdict = _gate(pytester, "stage4", _last(small_run, "stage4"))
+    code, verdict = run_gates(pytester, "stage4", _last(small_run, "stage4"))
 
     assert (code, verdict["verdict"]) == (0, "PROMOTE"), verdict["gates"]
-    assert set(_outcomes(verdict).values()) == {"pass"}
+    assert set(outcomes(verdict).values()) == {"pass"}
 
 
 def test_a_smoke_run_of_a_good_checkpoint_is_incomplete(pytester: pytest.Pytester, small_run: Path) -> None:
-    code, verdict = _gate(pytester, "stage4", _last(small_run, "stage4"), "--max-examples=64")
+    code, verdict = run_gates(pytester, "stage4", _last(small_run, "stage4"), "--max-examples=64")
 
     assert (code, verdict["verdict"]) == (10, "INCOMPLETE")
 
 
 def test_an_untrained_checkpoint_is_rejected(pytester: pytest.Pytester, small_run: Path) -> None:
-    code, verdict = _gate(pytester, "stage4", small_run / "surgery" / "checkpoint_0")
+    code, verdict = run_gates(pytester, "stage4", small_run / "surgery" / "checkpoint_0")
 
     assert code == 1
-    assert _outcomes(verdict) == {"P0.1": "pass", "P0.2": "pass", "P0.3": "pass", "P0.4": "fail"}
+    assert outcomes(verdict) == {"P0.1": "pass", "P0.2": "pass", "P0.3": "pass", "P0.4": "fail"}
 
 
 def test_a_checkpoint_that_only_reads_is_not_promoted_to_write(pytester: pytest.Pytester, small_run: Path) -> None:
-    code, verdict = _gate(pytester, "stage4", _last(small_run, "stage3"))
+    code, verdict = run_gates(pytester, "stage4", _last(small_run, "stage3"))
 
     assert code == 1
-    assert _outcomes(verdict)["P0.4"] == "fail"
+    assert outcomes(verdict)["P0.4"] == "fail"
 
 
 def test_a_checkpoint_that_ignores_its_media_is_rejected(pytester: pytest.Pytester, small_run: Path) -> None:
-    code, verdict = _gate(pytester, "stage3", small_run / "surgery" / "checkpoint_0")
+    code, verdict = run_gates(pytester, "stage3", small_run / "surgery" / "checkpoint_0")
 
     assert code == 1
-    assert _outcomes(verdict)["S3.4"] == "fail"
+    assert outcomes(verdict)["S3.4"] == "fail"
 
 
 def test_a_base_with_one_other_text_row_is_rejected(pytester: pytest.Pytester, small_run: Path, tmp_path: Path) -> None:
@@ -106,7 +92,7 @@ def test_a_base_with_one_other_text_row_is_rejected(pytester: pytest.Pytester, s
     tensors["lm_head.weight"][17, 3] += 1e-6
     save_file(tensors, base / "model.safetensors", metadata={"format": "pt"})
 
-    code, verdict = _gate(pytester, "stage3", _last(small_run, "stage3"), f"--base={base}")
+    code, verdict = run_gates(pytester, "stage3", _last(small_run, "stage3"), f"--base={base}")
 
     assert code == 1
     (s33,) = [gate for gate in verdict["gates"] if gate["id"] == "S3.3"]
@@ -125,7 +111,7 @@ def test_a_free_checkpoint_that_leaks_text_fails_compliance(
         bundle = json.loads((copy / "bundle.json").read_text())
         (copy / "bundle.json").write_text(json.dumps(bundle | {"decoding": "free"}))
 
-        code, verdict = _gate(pytester, "stage4", copy)
+        code, verdict = run_gates(pytester, "stage4", copy)
     finally:
         shutil.rmtree(copy)
 

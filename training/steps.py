@@ -167,7 +167,7 @@ def progress(total: int, what: str, unit: str = "step") -> "tqdm[Any]":
         mininterval=_LINE_INTERVAL_S,
         miniters=1,
         ascii=True,
-        ncols=90,
+        ncols=110,
         leave=False,
         file=_Lines(),
     )

@@ -8,7 +8,7 @@ golden: a golden prompt asks for a combination that was never heard.
 Tuning. A codec frame is 0.1 s (HOP_SAMPLES), and each note is bent to the multiple of 10 Hz that is nearest to its
 equal-tempered pitch (C4, 261.6 Hz, sounds at 260 Hz; off by 32 cents at most, 9 on average). A frame then holds whole
 periods, and the frames of a steady note are alike: without it, a code would have to say the pitch *and* where in its
-period a frame begins, and a small codec loses the instrument over it (measured, see `feasibility` in the README).
+period a frame begins, and a small codec loses the instrument over it (measured, see the README).
 
 The SoundFont is TimGM6mb.sf2, read from inside the installed `pretty_midi` package. It is GPL-2 and is not copied into
 this repository.

@@ -1,0 +1,45 @@
+"""Running gates from tests: the real plugin, in an inner pytest, on a bundle on disk."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gates.options import GATES_ROOT
+
+INI = str(GATES_ROOT / "run.ini")
+
+
+def run_gates(pytester: pytest.Pytester, stage: str, ckpt: Path, *args: str) -> tuple[int, dict[str, Any]]:
+    """Exit code and verdict of a run of all of a stage's gates."""
+    out = pytester.path / "out"
+    options = ["-c", INI, "-p", "gates.plugin", str(GATES_ROOT / stage), f"--ckpt={ckpt}", f"--out={out}", *args]
+    result = pytester.runpytest_inprocess(*options)
+    verdict: dict[str, Any] = json.loads((out / "verdict.json").read_text())
+    return int(result.ret), verdict
+
+
+def run_gate(pytester: pytest.Pytester, gate_id: str, ckpt: Path, *args: str) -> dict[str, Any]:
+    """One gate's result: the object in verdict.json's `gates`. `gate_id` as in design: P0.1, S3.3, …"""
+    stage = "stage3" if gate_id.startswith("S3") else "stage4"
+    stem = f"test_{gate_id.replace('.', '').lower()}_*.py"
+    (file,) = (GATES_ROOT / stage).glob(stem)
+    out = pytester.path / "out"
+    options = ["-c", INI, "-p", "gates.plugin", str(file), f"--ckpt={ckpt}", f"--out={out}", *args]
+    pytester.runpytest_inprocess(*options)
+    verdict = json.loads((out / "verdict.json").read_text())
+    (found,) = [gate for gate in verdict["gates"] if gate["id"] == gate_id]
+    result: dict[str, Any] = found
+    return result
+
+
+def outcomes(verdict: dict[str, Any]) -> dict[str, str]:
+    """Gate id -> outcome."""
+    return {gate["id"]: gate["outcome"] for gate in verdict["gates"]}
+
+
+def findings(gate: dict[str, Any]) -> str:
+    """All that a gate's result says about what is wrong, as one text to search in."""
+    worst = [f"{row['id']}: {row['note']}" for row in gate["details"].get("worst", [])]
+    return "\n".join([str(gate["details"].get("reason", "")), *worst])

@@ -60,6 +60,8 @@ _SETTLE_SAMPLES = 2_400  # silence rendered between notes, so that no release ta
 _FADE_SAMPLES = 48  # 2 ms at the end of a note, which is cut there
 _BEND_CENTRE, _BEND_MOST = 8_192, 16_383  # the MIDI pitch wheel; its range is two semitones either way
 _BEND_STEPS = 3  # corrections of a note's tuning; the third is below 0.1 cent
+_FIRST_WINDOW = HOP_SAMPLES // 2  # where the first window begins: past the attack
+_LAGS_SAMPLES = (240, 720, HOP_SAMPLES, HOP_SAMPLES)  # between the windows that a frequency is measured by
 
 
 Combination = tuple[str, str, str, str]  # loudness, instrument, first, second
@@ -277,13 +279,17 @@ class _NoteRenderer:
 
 
 def _fundamental_hz(wave: np.ndarray, near_hz: float) -> float:
-    """The frequency of the component near `near_hz`, from its advance in phase between two windows of 0.1 s."""
-    starts = (HOP_SAMPLES // 2, HOP_SAMPLES // 2 + HOP_SAMPLES)
+    """The frequency of the component near `near_hz`, from its advance in phase between two windows of 0.1 s.
+
+    A lag of t seconds tells frequencies apart up to 1/t Hz: short lags first, to be on the right period, long ones then,
+    to be exact.
+    """
     window, found_hz = np.hanning(HOP_SAMPLES), near_hz
-    for _ in range(3):
+    for lag in _LAGS_SAMPLES:
+        starts = (_FIRST_WINDOW, _FIRST_WINDOW + lag)
         early, late = (np.angle(_component(wave[s : s + HOP_SAMPLES] * window, found_hz, s)) for s in starts)
         advance = (late - early + math.pi) % (2 * math.pi) - math.pi
-        found_hz += advance / (2 * math.pi * HOP_SAMPLES / SAMPLE_RATE)
+        found_hz += advance / (2 * math.pi * lag / SAMPLE_RATE)
     return float(found_hz)
 
 

@@ -56,8 +56,8 @@ def test_the_frames_of_a_note_hold_whole_periods(rendered: dict[str, notes.NoteS
     audio = rendered["train"].audio[:, 0].reshape(-1, 2, 3, HOP_SAMPLES)
     steady, after = audio[:, :, 1], audio[:, :, 2, :-48]
     error = ((steady[..., :-48] - after) ** 2).sum(-1) / (steady**2).sum(-1)
-    # Measured: 12 dB and more under the signal, but for the harmonica's lowest notes (5 dB).
-    assert np.median(10 * np.log10(error)) < -15
+    # Measured: 9 dB or more under the signal, 25 on average; 5 dB for the harmonica's C4.
+    assert np.median(10 * np.log10(error)) < -20
 
 
 def test_loudness_is_a_level_whatever_the_instrument(rendered: dict[str, notes.NoteSet]) -> None:

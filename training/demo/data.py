@@ -109,6 +109,7 @@ def describe_notes(recipe: MediaRecipe) -> str:
         demo_notes.HOP_SAMPLES,
         demo_notes.N_SAMPLES,
         demo_notes.LEVEL_RMS,
+        demo_notes.RENDERING,
     )
 
 

@@ -8,12 +8,12 @@ Accept   shuffled and swapped: Δ >= 0.10 nats/token or >= 5 %, win rate >= 0.80
 Source   spec/stage3-iteration.md, sections 1 and 6A; the numbers are the field's.
 """
 
+from gates.ablation import judge_null_control, keep_losses
 from gates.gate import Accept, Gate, gate
 from gates.stage3.thresholds import Stage3Thresholds
 from harness import statistics
 from harness.checkpoint import Checkpoint
 from harness.examples import READ_TASKS
-from harness.results import Measurement
 
 S34 = Gate(
     id="S3.4",
@@ -52,11 +52,5 @@ def test_the_text_depends_on_the_media(checkpoint: Checkpoint, accept: Accept, t
                 accept.report(gap)
                 in_pct = statistics.relative_gap(f"{task}.delta_{name}_pct", gap, correct)
                 accept(in_pct, at_least=getattr(thresholds, f"min_gap_{kind}_media_pct"), recommended_n=n)
-            accept.details.setdefault("pairs", {})[f"{task}: {name} media"] = {
-                "correct": correct.tolist(),
-                "ablated": ablated.tolist(),
-            }
-        accept.details.setdefault("losses", {})[task] = {k: float(v.mean()) for k, v in measured.losses.items()}
-        accept(Measurement(name=f"{task}.null_gap", value=measured.null_gap, unit="nats/token", n=1), exactly=0)
-        if measured.from_dev:
-            accept.details.setdefault("notes", []).append(f"{task}: {measured.from_dev} examples came from the dev set")
+        judge_null_control(accept, measured)
+        keep_losses(accept, measured, "media")

@@ -7,12 +7,12 @@ Accept   loss(correct) below both; win rates >= 0.70 (shuffled) and >= 0.80 (emp
 Source   spec/stage4-verification.md, P0.4.
 """
 
+from gates.ablation import judge_null_control, keep_losses
 from gates.gate import Accept, Gate, gate
 from gates.stage4.thresholds import Stage4Thresholds
 from harness import statistics
 from harness.checkpoint import Checkpoint
 from harness.examples import WRITE_TASKS
-from harness.results import Measurement
 
 P04 = Gate(
     id="P0.4",
@@ -49,12 +49,6 @@ def test_what_is_written_depends_on_the_prompt(
             accept(statistics.win_rate(f"{task}.win_rate_{name}", correct, ablated), at_least=at_least, recommended_n=n)
             if name == "empty":
                 gaps_empty.append(gap)
-            accept.details.setdefault("pairs", {})[f"{task}: {name} prompt"] = {
-                "correct": correct.tolist(),
-                "ablated": ablated.tolist(),
-            }
-        accept.details.setdefault("losses", {})[task] = {k: float(v.mean()) for k, v in measured.losses.items()}
-        accept(Measurement(name=f"{task}.null_gap", value=measured.null_gap, unit="nats/token", n=1), exactly=0)
-        if measured.from_dev:
-            accept.details.setdefault("notes", []).append(f"{task}: {measured.from_dev} examples came from the dev set")
+        judge_null_control(accept, measured)
+        keep_losses(accept, measured, "prompt")
     accept.any_of(gaps_empty, at_least=thresholds.min_gap_empty_prompt_nats)

@@ -1,59 +1,101 @@
-"""Which token space each part of a run declares, to be compared with the checkpoint's own."""
+"""Which token space each part of a run was made with, to be compared with the checkpoint's own."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-from pyarrow import ArrowException
-
 from harness.bundle import Bundle
-from harness.errors import BundleError, HarnessError
-from harness.examples import Example
-from harness.files import read_json
-from harness.token_space import FILE_NAME, read_token_space
+from harness.errors import HarnessError
+from harness.files import parse_json, read_json
+from harness.space_difference import difference
+from harness.stage2 import Declaration
+from harness.stage2_audit import ShardAudit, audit_shards
+from harness.token_space import FILE_NAME, MAX_FILE_BYTES, TokenSpace, parse_token_space, read_token_space
+from harness.tokenizer import FILE_NAME as TOKENIZER_NAME
+from harness.tokenizer import TokenizerAudit, audit_tokenizer
 
-SHARD_FORMAT = "shards/1"
-FOOTER_KEY = b"token_space_sha256"
+MAX_LINE_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
-class Declaration:
-    """What one file says.
+class IdentityAudit:
+    """What shards, parent, examples and tokenizer say of the token space.
 
     Attributes:
-        where: the file, or the example.
-        sha256: the token space it declares; None where it declares none or cannot be read.
-        problem: why there is none.
+        own: the checkpoint's.
+        declarations: what each file says that it was made with.
+        others: SHA-256 to the token spaces found beside those files, to say what one differs in.
+        shards: what is in the shards.
+        tokenizer: the checkpoint's tokenizer; the base's where it has none; None where neither has one.
+        has_tokenizer: whether it is the checkpoint's.
+        notes: what could not be compared, and why.
     """
 
-    where: str
-    sha256: str | None
-    problem: str | None = None
+    own: TokenSpace
+    declarations: tuple[Declaration, ...]
+    others: dict[str, TokenSpace]
+    shards: ShardAudit
+    tokenizer: TokenizerAudit | None
+    has_tokenizer: bool
+    notes: tuple[str, ...]
+
+    @cached_property
+    def strangers(self) -> tuple[Declaration, ...]:
+        """Declarations of another token space, or of none."""
+        return tuple(declared for declared in self.declarations if declared.sha256 != self.own.sha256)
+
+    @property
+    def findings(self) -> Iterator[tuple[str, str]]:
+        """All that is wrong, each with its place: first declarations, then files, rows and tokens."""
+        for declared in self.strangers:
+            yield declared.where, self.explain(declared) + (f" ({declared.n} of them)" if declared.n > 1 else "")
+        for problem in self.shards.problems:
+            yield problem.where, problem.note
+        for offenders in self.shards.offenders.values():
+            for offender in offenders:
+                yield f"{offender.file}: {offender.row}", offender.note
+        if self.tokenizer is not None and self.has_tokenizer:
+            if self.tokenizer.problem is not None:
+                yield str(self.tokenizer.where), self.tokenizer.problem
+            for token, note in (*self.tokenizer.wrong, *self.tokenizer.strays):
+                yield f"{self.tokenizer.where}: {token}", note
+
+    def explain(self, declared: Declaration) -> str:
+        """What is wrong with a stranger, in words."""
+        if declared.sha256 is None:
+            return declared.problem or "declares no token space"
+        said = f"declares {declared.sha256[:64]}, not {self.own.sha256}"
+        other = self.others.get(declared.sha256)
+        if other is None:
+            return f"{said}; no {FILE_NAME} of that hash is at hand, so that it cannot be told what differs"
+        return f"{said}; that one {difference(self.own, other)}"
 
 
-def shard_declarations(folder: Path) -> list[Declaration]:
-    """The token spaces declared by the shards' manifest, by each Parquet footer, and by the token space beside them.
+def audit_identity(bundle: Bundle) -> IdentityAudit:
+    """Read everything that declares a token space, and every row of the shards.
 
     Raises:
-        BundleError: the folder holds no shards.
+        MissingInputError: shards or golden set are not given, or parent or dev set are named and not there.
     """
-    manifest_file = folder / "manifest.json"
-    try:
-        manifest: Any = read_json(manifest_file)
-        files = [str(entry["path"]) for entry in manifest["files"]]
-    except (HarnessError, KeyError, TypeError):
-        raise BundleError(
-            manifest_file, "no readable manifest", f"a {SHARD_FORMAT} manifest", "Point --shards at the Stage 2 shards."
-        ) from None
-    if not files:
-        raise BundleError(manifest_file, "a manifest without files", "at least one shard", "Write the shards again.")
-    declared = [Declaration(str(manifest_file), manifest.get("token_space_sha256"))]
-    declared += [_footer_declaration(folder, name) for name in files]
-    if (folder / FILE_NAME).is_file():
-        declared.append(space_declaration(folder))
-    return declared
+    shards, golden = bundle.input("shards"), bundle.input("golden")
+    parent = bundle.input("parent") if "parent" in bundle.inputs else None
+    dev = bundle.input("dev") if "dev" in bundle.inputs else None
+    found = audit_shards(shards, bundle.space)
+    folders = sorted({*(file.parent for file in shards.rglob(FILE_NAME)), *([parent] if parent else [])})
+    declared = [*found.declarations, *map(space_declaration, folders)]
+    for examples in (golden, dev):
+        if examples is not None:
+            declared += example_declarations(examples)
+    tokenizer, has_tokenizer = _tokenizer(bundle)
+    notes = [] if parent else ["no parent is named: the stage before was not compared"]
+    if not has_tokenizer:
+        notes.append(f"no {TOKENIZER_NAME} in the checkpoint: nothing to hold against the token space")
+    beside = {*folders, shards.parent, golden, golden.parent, *([dev.parent] if dev else [])}
+    return IdentityAudit(
+        bundle.space, tuple(declared), _spaces_in(beside), found, tokenizer, has_tokenizer, tuple(notes)
+    )
 
 
 def space_declaration(folder: Path) -> Declaration:
@@ -61,30 +103,60 @@ def space_declaration(folder: Path) -> Declaration:
     try:
         return Declaration(str(folder / FILE_NAME), read_token_space(folder).sha256)
     except HarnessError as error:
-        return Declaration(str(folder / FILE_NAME), None, str(error))
+        return Declaration(str(folder / FILE_NAME), None, f"found {error.found}; expected {error.expected}")
 
 
-def example_declarations(file: Path, examples: list[Example]) -> Iterator[Declaration]:
-    """The token space that each example declares."""
-    for example in examples:
-        yield Declaration(f"{file}: {example.id}", example.token_space_sha256)
+def example_declarations(path: Path) -> list[Declaration]:
+    """The token spaces that the examples of a JSONL file, or of a folder of them, declare; equal ones are counted."""
+    files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
+    found: dict[tuple[Path, str | None, str | None], tuple[str, int]] = {}
+    for file in files:
+        for number, line in _lines(file):
+            name, sha256, problem = _declared(line, f"{file}:{number}")
+            first, n = found.get((file, sha256, problem), (name, 0))
+            found[file, sha256, problem] = (first, n + 1)
+    if not found:
+        return [Declaration(str(path), None, "there is no example in it")]
+    return [Declaration(f"{file}: {first}", sha, why, n) for (file, sha, why), (first, n) in found.items()]
 
 
-def bundle_declarations(bundle: Bundle) -> list[Declaration]:
-    """The declarations of the shards and the parent, where the bundle names a parent."""
-    declared = shard_declarations(bundle.input("shards"))
-    if "parent" in bundle.inputs:
-        declared.append(space_declaration(bundle.input("parent")))
-    return declared
+def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
+    with file.open("rb") as lines:
+        for number, line in enumerate(iter(lambda: lines.readline(MAX_LINE_BYTES), b""), start=1):
+            if line.strip():
+                yield number, line
 
 
-def _footer_declaration(folder: Path, name: str) -> Declaration:
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()):
-        return Declaration(name, None, "the manifest points outside the shard folder")
+def _declared(line: bytes, where: str) -> tuple[str, str | None, str | None]:
+    """An example's id, the hash it declares, and why it declares none."""
     try:
-        metadata = pq.read_metadata(path).metadata or {}
-    except (OSError, ArrowException) as error:
-        return Declaration(str(path), None, f"unreadable: {error}")
-    value = metadata.get(FOOTER_KEY)
-    return Declaration(str(path), value.decode(errors="replace") if value else None)
+        row: Any = parse_json(line, where)
+    except HarnessError as error:
+        return where, None, f"found {error.found}"
+    if not isinstance(row, dict):
+        return where, None, f"found a JSON {type(row).__name__}"
+    sha256 = row.get("token_space_sha256")
+    name = str(row.get("id", where))
+    return (name, sha256, None) if isinstance(sha256, str) else (name, None, "declares no token_space_sha256")
+
+
+def _spaces_in(folders: set[Path]) -> dict[str, TokenSpace]:
+    """The token spaces that lie in folders, by hash; a sidecar that disagrees does not matter here."""
+    found = {}
+    for folder in folders:
+        try:
+            obj = read_json(folder / FILE_NAME, MAX_FILE_BYTES)
+            space = parse_token_space(obj if isinstance(obj, dict) else {}, folder / FILE_NAME)
+        except HarnessError:
+            continue  # not there, or not readable: a declaration says so where it matters
+        found[space.sha256] = space
+    return found
+
+
+def _tokenizer(bundle: Bundle) -> tuple[TokenizerAudit | None, bool]:
+    own = bundle.path / TOKENIZER_NAME
+    if own.is_file():
+        return audit_tokenizer(own, bundle.space), True
+    base = bundle.inputs.get("base")
+    theirs = base / TOKENIZER_NAME if base is not None else None
+    return (audit_tokenizer(theirs, bundle.space) if theirs is not None and theirs.is_file() else None), False

@@ -5,7 +5,6 @@ The format is the field's `uti_v1` object (`token_space.json`), its identity the
 """
 
 import hashlib
-import itertools
 import json
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,58 +12,38 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from harness.errors import TokenSpaceError
 from harness.files import read_json
+from harness.layout import AUDIO_PREFIX, Layout, Range, parse_layout, role_of
+from harness.layout import ROLES as ROLES
 
 Modality = Literal["image", "audio"]
+Mode = Literal["text", "image", "audio"]
 
 FILE_NAME = "token_space.json"
 SIDECAR_NAME = "token_space.sha256"
-# The roles that sequences are built from. The field spells them `<|aud_end|>` and, elsewhere, `<aud_end>`.
-ROLES = (
-    "text_start", "text_end", "img_start", "img_end", "aud_start", "aud_end",
-    "gen_text", "gen_img", "gen_aud", "pad_mm",
-)  # fmt: skip
-
-
-class Range(BaseModel):
-    """An inclusive range of ids."""
-
-    model_config = ConfigDict(frozen=True, strict=True)
-
-    start: int
-    end: int
-    size: int
-
-    @model_validator(mode="after")
-    def _ends_agree(self) -> "Range":
-        if self.start < 0 or self.size < 1 or self.end != self.start + self.size - 1:
-            raise ValueError(f"start {self.start}, end {self.end}, size {self.size}: end must be start + size - 1")
-        return self
-
-    def __contains__(self, token_id: int) -> bool:
-        return self.start <= token_id <= self.end
-
-
-class _Layout(BaseModel):
-    """token_space.json at the border: the keys that are relied on, every other key kept by the raw object."""
-
-    model_config = ConfigDict(strict=True, extra="allow")
-
-    version: str
-    text_vocab_size: int
-    special_tokens: dict[str, int]
-    ranges: dict[str, Range]
-    image_tokenizer: dict[str, Any] = {}
-    audio_codec: dict[str, Any] = {}
-    vocab_size_total: int
+MAX_FILE_BYTES = 4 * 2**20  # the field's own is 2 KB
 
 
 def token_space_sha256(obj: object) -> str:
     """SHA-256 hex of `json.dumps(obj, sort_keys=True)` with Python's defaults, as the field computes it."""
     return hashlib.sha256(json.dumps(obj, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an id lies.
+
+    Attributes:
+        range: the range's name: `TEXT`, `SPECIAL`, `IMAGE`, `AUDIO_CB1`.
+        codebook: the audio codebook, from 0; None outside audio.
+        code: the id's offset from the range's first id.
+    """
+
+    range: str
+    codebook: int | None
+    code: int
 
 
 @dataclass(frozen=True)
@@ -74,27 +53,47 @@ class TokenSpace:
     Attributes:
         raw: the parsed JSON object, unknown keys included, since the hash covers them.
         where: the file that it came from, for messages.
-        text_vocab_size: V_text; rows `[0, V_text)` are the backbone's own.
-        vocab_size_total: one past the last legal id.
-        special_ids: role (`aud_end`) to id.
-        special_tokens: token text (`<|aud_end|>`) to id.
-        image: the IMAGE range, or None.
-        audio: the AUDIO_CB0 … AUDIO_CB<K-1> ranges in codebook order; empty without audio.
+        layout: the keys that are relied on, validated.
     """
 
     raw: dict[str, Any]
     where: str
-    text_vocab_size: int
-    vocab_size_total: int
-    special_ids: dict[str, int]
-    special_tokens: dict[str, int]
-    image: Range | None
-    audio: tuple[Range, ...]
+    layout: Layout
 
     @cached_property
     def sha256(self) -> str:
         """The identity of this token space."""
         return token_space_sha256(self.raw)
+
+    @property
+    def text_vocab_size(self) -> int:
+        """V_text; rows `[0, V_text)` are the backbone's own."""
+        return self.layout.text_vocab_size
+
+    @property
+    def vocab_size_total(self) -> int:
+        """One past the last legal id."""
+        return self.layout.vocab_size_total
+
+    @property
+    def special_tokens(self) -> dict[str, int]:
+        """Token text (`<|aud_end|>`) to id."""
+        return self.layout.special_tokens
+
+    @cached_property
+    def special_ids(self) -> dict[str, int]:
+        """Role (`aud_end`) to id."""
+        return {role_of(name): token_id for name, token_id in self.special_tokens.items()}
+
+    @property
+    def image(self) -> Range | None:
+        """The IMAGE range, or None."""
+        return self.layout.ranges.get("IMAGE")
+
+    @cached_property
+    def audio(self) -> tuple[Range, ...]:
+        """The AUDIO_CB0 … AUDIO_CB<K-1> ranges in codebook order; empty without audio."""
+        return tuple(self.layout.ranges[name] for name in self.layout.audio_names)
 
     @property
     def n_codebooks(self) -> int:
@@ -104,12 +103,19 @@ class TokenSpace:
     @property
     def image_tokenizer(self) -> dict[str, Any]:
         """The image tokenizer's declaration, as it stands in the file."""
-        return dict(self.raw.get("image_tokenizer") or {})
+        return dict(self.layout.image_tokenizer or {})
 
     @property
     def audio_codec(self) -> dict[str, Any]:
         """The audio codec's declaration, as it stands in the file."""
-        return dict(self.raw.get("audio_codec") or {})
+        return dict(self.layout.audio_codec or {})
+
+    @property
+    def unknown_keys(self) -> tuple[str, ...]:
+        """What the file says beyond the contract; kept, since the hash covers it."""
+        return self.layout.unknown_keys
+
+    # ------------------------------------------------------------------ specials and ranges
 
     def special(self, role: str) -> int:
         """The id of the special token with this role.
@@ -126,6 +132,10 @@ class TokenSpace:
             )
         return self.special_ids[role]
 
+    def end_id(self, modality: Modality) -> int:
+        """The id that closes a block of this modality."""
+        return self.special("aud_end" if modality == "audio" else "img_end")
+
     def ranges_of(self, modality: Modality) -> tuple[Range, ...]:
         """The ranges of a modality in the order of their turns (frame-major: codebook 0 … K-1, then again)."""
         return self.audio if modality == "audio" else (() if self.image is None else (self.image,))
@@ -134,10 +144,6 @@ class TokenSpace:
         """The range whose turn it is at a position of a media span."""
         ranges = self.ranges_of(modality)
         return ranges[position % len(ranges)]
-
-    def end_id(self, modality: Modality) -> int:
-        """The id that closes a block of this modality."""
-        return self.special("aud_end" if modality == "audio" else "img_end")
 
     def in_range(self, modality: Modality, ids: np.ndarray) -> np.ndarray:
         """Which ids are codes of the modality, whatever the turn. ids: any shape -> bool of that shape."""
@@ -152,6 +158,48 @@ class TokenSpace:
         ids = np.asarray(ids, dtype=np.int64)
         starts, ends = self._turns(modality, len(ids))
         return (ids >= starts) & (ids <= ends)
+
+    def legal_ids(self, mode: Mode) -> np.ndarray:
+        """The ids that may be written in a mode, ascending, (N,) uint32.
+
+        text: text ids and specials, `pad_mm` not among them; image and audio: the modality's codes and its end tag.
+        No mode has media ids of another, spare special rows, or ids that belong to no range.
+        """
+        if mode == "text":
+            pad = self.special_ids.get("pad_mm")
+            named = [token_id for token_id in self.special_tokens.values() if token_id != pad]
+            spans = [np.arange(self.text_vocab_size)]
+        else:
+            named = [self.end_id(mode)]
+            spans = [np.arange(r.start, r.end + 1) for r in self.ranges_of(mode)]
+        return np.unique(np.concatenate([*spans, named])).astype(np.uint32)
+
+    # ------------------------------------------------------------------ ids and codes
+
+    def place(self, token_id: int) -> Place:
+        """The range, codebook and code of an id; the inverse of `id_at`.
+
+        Raises:
+            ValueError: the id belongs to no range.
+        """
+        for name, r in self.layout.ranges.items():
+            if token_id in r:
+                codebook = int(name.removeprefix(AUDIO_PREFIX)) if name.startswith(AUDIO_PREFIX) else None
+                return Place(name, codebook, token_id - r.start)
+        raise ValueError(f"id {token_id} belongs to no range of {self.where}")
+
+    def id_at(self, range_name: str, code: int) -> int:
+        """The id of a code in a range.
+
+        Raises:
+            ValueError: there is no such range, or it has no such code.
+        """
+        r = self.layout.ranges.get(range_name)
+        if r is None:
+            raise ValueError(f"no range {range_name} in {self.where}: expected one of {sorted(self.layout.ranges)}")
+        if not 0 <= code < r.size:
+            raise ValueError(f"code {code} of {range_name}: expected 0 to {r.size - 1}")
+        return r.start + code
 
     def to_ids(self, modality: Modality, codes: np.ndarray) -> np.ndarray:
         """Codes to global ids: image (S,) -> (S,); audio (K, T) -> (T*K,), frame-major. uint32.
@@ -178,7 +226,7 @@ class TokenSpace:
         bad = np.flatnonzero(~self.in_turn(modality, ids))
         if len(bad):
             p = int(bad[0])
-            raise ValueError(f"id {ids[p]} at position {p}: {self._describe(modality, int(ids[p]), p)}")
+            raise ValueError(f"id {ids[p]} at position {p}: {self.misplaced(modality, int(ids[p]), p)}")
         starts, _ = self._turns(modality, len(ids))
         codes = ids - starts
         if modality == "image":
@@ -192,17 +240,15 @@ class TokenSpace:
         for name, special_id in self.special_tokens.items():
             if token_id == special_id:
                 return name
-        for name, r in self.raw["ranges"].items():
-            if r["start"] <= token_id <= r["end"]:
-                return str(name)
-        return "no range"
+        return next((name for name, r in self.layout.ranges.items() if token_id in r), "no range")
 
-    def _describe(self, modality: Modality, token_id: int, position: int) -> str:
+    def misplaced(self, modality: Modality, token_id: int, position: int) -> str:
+        """What is wrong with an id at a position of a media span, in words."""
         wanted = self.range_at(modality, position)
         ranges = self.ranges_of(modality)
         where = self.name_of(token_id)
-        if where.startswith("AUDIO_CB") and modality == "audio":
-            return f"codebook mismatch, found {where}, expected AUDIO_CB{position % len(ranges)}"
+        if where.startswith(AUDIO_PREFIX) and modality == "audio":
+            return f"codebook mismatch, found {where}, expected {AUDIO_PREFIX}{position % len(ranges)}"
         return f"found {where}, not in {modality.upper()} range {wanted.start} to {wanted.end}"
 
     def _flat(self, modality: Modality, codes: np.ndarray) -> np.ndarray:
@@ -224,32 +270,9 @@ def parse_token_space(obj: dict[str, Any], where: Path | str = "token space") ->
     """Validate a parsed token_space.json.
 
     Raises:
-        TokenSpaceError: a key is missing or of the wrong type, ranges overlap or leave the vocabulary, a special is
-            outside SPECIAL, or audio codebooks are not numbered from 0 without a gap.
+        TokenSpaceError: it contradicts itself; see `parse_layout`.
     """
-    try:
-        layout = _Layout.model_validate(obj)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the object"
-        raise TokenSpaceError(
-            where,
-            f"{key}: {first['msg']}",
-            "a uti_v1 token space",
-            "Correct that key and rebuild what was made with it.",
-        ) from None
-    _check_ranges(layout, where)
-    _check_specials(layout, where)
-    return TokenSpace(
-        raw=obj,
-        where=str(where),
-        text_vocab_size=layout.text_vocab_size,
-        vocab_size_total=layout.vocab_size_total,
-        special_ids={name.strip("<|>"): token_id for name, token_id in layout.special_tokens.items()},
-        special_tokens=dict(layout.special_tokens),
-        image=layout.ranges.get("IMAGE"),
-        audio=_audio_ranges(layout, where),
-    )
+    return TokenSpace(raw=obj, where=str(where), layout=parse_layout(obj, where))
 
 
 def read_token_space(path: Path) -> TokenSpace:
@@ -263,12 +286,12 @@ def read_token_space(path: Path) -> TokenSpace:
         raise TokenSpaceError(
             file, "no such file", "the token space's JSON", "Copy it from the shards to the checkpoint."
         )
-    obj = read_json(file)
+    obj = read_json(file, MAX_FILE_BYTES)
     if not isinstance(obj, dict):
         raise TokenSpaceError(file, f"a JSON {type(obj).__name__}", "an object", "Restore the file from the shards.")
     space = parse_token_space(obj, file)
     sidecar = file.with_name(SIDECAR_NAME)
-    if sidecar.is_file() and (declared := sidecar.read_text(encoding="utf-8").strip()) != space.sha256:
+    if sidecar.is_file() and (declared := _first_line(sidecar)) != space.sha256:
         raise TokenSpaceError(
             file,
             f"content with sha256 {space.sha256}",
@@ -278,54 +301,7 @@ def read_token_space(path: Path) -> TokenSpace:
     return space
 
 
-def _check_ranges(layout: _Layout, where: Path | str) -> None:
-    text = layout.ranges.get("TEXT")
-    if text is None or text.start != 0 or text.size != layout.text_vocab_size:
-        raise TokenSpaceError(
-            where,
-            f"TEXT {text}",
-            f"TEXT from 0 with {layout.text_vocab_size} ids",
-            "Make ranges and text_vocab_size agree.",
-        )
-    ordered = sorted(layout.ranges.items(), key=lambda item: item[1].start)
-    for (name_a, a), (name_b, b) in itertools.pairwise(ordered):
-        if b.start <= a.end:
-            raise TokenSpaceError(
-                where, f"{name_b} starts at {b.start}", f"after {name_a} ends at {a.end}", "Ranges must be disjoint."
-            )
-    last_name, last = ordered[-1]
-    if last.end >= layout.vocab_size_total:
-        raise TokenSpaceError(
-            where,
-            f"{last_name} ends at {last.end}",
-            f"an id below vocab_size_total {layout.vocab_size_total}",
-            "Correct the range or the total.",
-        )
-
-
-def _check_specials(layout: _Layout, where: Path | str) -> None:
-    special = layout.ranges.get("SPECIAL")
-    by_id: dict[int, str] = {}
-    for name, token_id in layout.special_tokens.items():
-        if special is None or token_id not in special:
-            raise TokenSpaceError(
-                where, f"{name} = {token_id}", f"an id inside SPECIAL {special}", "Correct the id or the SPECIAL range."
-            )
-        if token_id in by_id:
-            raise TokenSpaceError(
-                where,
-                f"{name} and {by_id[token_id]} both {token_id}",
-                "one id for each special",
-                "Give each its own id.",
-            )
-        by_id[token_id] = name
-
-
-def _audio_ranges(layout: _Layout, where: Path | str) -> tuple[Range, ...]:
-    names = [name for name in layout.ranges if name.startswith("AUDIO_CB")]
-    wanted = [f"AUDIO_CB{k}" for k in range(len(names))]
-    if sorted(names) != sorted(wanted):
-        raise TokenSpaceError(
-            where, f"audio ranges {sorted(names)}", f"{wanted}", "Number the codebooks from 0 without a gap."
-        )
-    return tuple(layout.ranges[name] for name in wanted)
+def _first_line(sidecar: Path) -> str:
+    """The sidecar's hash, however long or garbled the file is."""
+    with sidecar.open("rb") as file:
+        return file.read(200).decode("utf-8", errors="replace").strip()

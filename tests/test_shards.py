@@ -11,7 +11,7 @@ import pytest
 
 from harness.errors import TokenSpaceError
 from harness.examples import Task, read_examples, regions
-from harness.identity import shard_declarations
+from harness.stage2_audit import audit_shards
 from harness.token_space import ROLES, Modality, TokenSpace, read_token_space, token_space_sha256
 from training.examples import without_held_out, write_examples
 from training.recipe import TokenSpaceRecipe
@@ -80,10 +80,11 @@ def test_manifest_and_parquet_are_in_the_published_format(shards: Path, space: T
 
 
 def test_the_harness_finds_one_token_space_everywhere(shards: Path, space: TokenSpace) -> None:
-    declared = shard_declarations(shards)
+    audit = audit_shards(shards, space)
 
-    assert len(declared) == 2 + 6  # manifest, token_space.json, and six files of at most two rows
-    assert {one.sha256 for one in declared} == {space.sha256}
+    assert len(audit.declarations) == 1 + 6  # manifest, and six files of at most two rows
+    assert {one.sha256 for one in audit.declarations} == {space.sha256}
+    assert (audit.rows, audit.problems, dict(audit.offending)) == (10, [], {})
 
 
 def test_writing_again_gives_the_same_bytes(shards: Path, records: list[TokenRecord], space: TokenSpace) -> None:

@@ -1,5 +1,6 @@
 """The token space: identity, ids to codes and back, and what is refused."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import TokenSpaceError
-from harness.token_space import TokenSpace, parse_token_space, read_token_space, token_space_sha256
+from harness.errors import HarnessError, TokenSpaceError
+from harness.files import MAX_JSON_DEPTH, parse_json
+from harness.space_difference import difference
+from harness.token_space import Mode, TokenSpace, parse_token_space, read_token_space, token_space_sha256
 from tests.tiny import CODEBOOK, N_CODEBOOKS, TEXT, token_space_object, write_space
 
 FIELD = Path(__file__).parents[2] / "shared" / "field"
@@ -81,11 +84,41 @@ def _with_range(name: str, start: int, size: int) -> dict[str, Any]:
         (token_space_object(special_tokens={"<|aud_end|>": 3}), "expected an id inside SPECIAL"),
         (token_space_object(special_tokens={"<|a|>": 50, "<|b|>": 50}), "one id for each special"),
         (token_space_object(text_vocab_size="48"), "text_vocab_size: Input should be a valid integer"),
+        (token_space_object(text_vocab_size=True), "text_vocab_size: Input should be a valid integer"),
+        (token_space_object(special_tokens={"<|a|>": 50, "<a>": 51}), "expected one spelling of each special"),
+        (token_space_object(vocab_size_total=2**32 + 1), "expected at most 4294967296: ids are uint32"),
+        (
+            token_space_object(audio_codec={"n_codebooks": 8}),
+            "audio_codec.n_codebooks 8; expected 2, as its ranges say",
+        ),
+        (token_space_object(audio_codec={"serialization": "by_codebook"}), "audio_codec.serialization by_codebook"),
+        (
+            token_space_object(image_tokenizer={"codebook_size": 8192}),
+            "image_tokenizer.codebook_size 8192; expected 24",
+        ),
+        (_with_range("IMAGE", -1, 24), "ranges.IMAGE: Value error, start -1"),
+        ({}, "version: Field required"),
     ],
-    ids=["overlap", "past the end", "gap in codebooks", "text size", "special in text", "same id", "type"],
+    ids=[
+        "overlap",
+        "past the end",
+        "gap in codebooks",
+        "text size",
+        "special in text",
+        "same id",
+        "type",
+        "bool",
+        "two spellings",
+        "64-bit ids",
+        "more codebooks",
+        "other order",
+        "other codebook",
+        "negative",
+        "empty",
+    ],
 )
 def test_a_contradictory_token_space_is_refused(obj: dict[str, Any], message: str) -> None:
-    if "AUDIO_CB5" in obj["ranges"]:
+    if "AUDIO_CB5" in obj.get("ranges", {}):
         del obj["ranges"]["AUDIO_CB1"]
         obj["ranges"]["AUDIO_CB2"] = {"start": 120, "end": 135, "size": 16}
         obj["vocab_size_total"] = 136
@@ -110,6 +143,127 @@ def test_a_file_that_does_not_match_its_sidecar_is_refused(tmp_path: Path, space
         read_token_space(tmp_path)
 
 
+@given(st.integers(0, SPACE.vocab_size_total - 1))
+def test_every_id_has_one_place_and_comes_back(token_id: int) -> None:
+    place = SPACE.place(token_id)
+
+    assert SPACE.id_at(place.range, place.code) == token_id
+    assert (place.codebook is None) == (not place.range.startswith("AUDIO"))
+    if place.codebook is not None:
+        assert token_id in SPACE.audio[place.codebook]
+
+
+@pytest.mark.parametrize("code", [-1, CODEBOOK])
+def test_a_code_outside_its_range_has_no_id(code: int) -> None:
+    with pytest.raises(ValueError, match=f"code {code} of AUDIO_CB1: expected 0 to 15"):
+        SPACE.id_at("AUDIO_CB1", code)
+    with pytest.raises(ValueError, match="no range AUDIO_CB7"):
+        SPACE.id_at("AUDIO_CB7", 0)
+    with pytest.raises(ValueError, match="id 120 belongs to no range"):
+        SPACE.place(SPACE.vocab_size_total)
+
+
+@pytest.mark.parametrize("mode", ["text", "image", "audio"])
+def test_the_legal_ids_of_a_mode(mode: Mode) -> None:
+    legal = SPACE.legal_ids(mode)
+
+    places = [SPACE.place(int(i)) for i in legal]
+    named = {SPACE.name_of(int(i)) for i in legal}
+    assert legal.dtype == np.uint32
+    assert (np.diff(legal.astype(np.int64)) > 0).all()
+    wanted = {"text": {"TEXT"}, "image": {"IMAGE"}, "audio": {"AUDIO_CB0", "AUDIO_CB1"}}[mode]
+    assert {place.range for place in places} == wanted | {"SPECIAL"}
+    assert {name for name in named if name.startswith("<|")} == {
+        "text": SPACE.special_tokens.keys() - {"<|pad_mm|>"}, "image": {"<|img_end|>"}, "audio": {"<|aud_end|>"},
+    }[mode]  # fmt: skip
+    assert "SPECIAL" not in named  # a spare row
+    assert sum(place.range != "SPECIAL" for place in places) == {"text": 48, "image": 24, "audio": 32}[mode]
+
+
+def _leaves(obj: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    return [leaf for key, v in obj.items() for leaf in _leaves(v, (*path, key))] if isinstance(obj, dict) else [path]
+
+
+@given(st.sampled_from(_leaves(token_space_object())), st.sampled_from([1, 10**6, "x", None, 0.5]))
+def test_the_hash_feels_every_change(path: tuple[str, ...], value: object) -> None:
+    obj = token_space_object()
+    target = obj
+    for key in path[:-1]:
+        target = target[key]
+    before, target[path[-1]] = target[path[-1]], value
+
+    assert (token_space_sha256(obj) == SPACE.sha256) == (before == value)
+
+
+def _shuffled(obj: Any, order: Any) -> Any:
+    if not isinstance(obj, dict):
+        return obj
+    return {key: _shuffled(obj[key], order) for key in order.draw(st.permutations(list(obj)))}
+
+
+@given(st.data(), st.sampled_from([None, 0, 3]), st.booleans())
+def test_the_hash_is_blind_to_formatting(order: Any, indent: int | None, ascii_only: bool) -> None:
+    obj = token_space_object(note="Œuvre — ½", nested={"b": [1, {"z": None}], "a": 1.5})
+    text = json.dumps(_shuffled(obj, order), indent=indent, ensure_ascii=ascii_only)
+
+    assert token_space_sha256(json.loads(text)) == token_space_sha256(obj)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "does not differ"),
+        ({"created_utc": "2027"}, "differs only in created_utc: every id means the same, the file was rebuilt"),
+        ({"image_tokenizer": {"kind": "vq", "local_path": "/a", "device": "cpu"}},
+         "differs only in image_tokenizer.device, image_tokenizer.local_path: every"),
+        ({"base_text_model": "/models/tiny/"}, "differs only in base_text_model"),
+        ({"base_text_model": "tiny-2"}, "differs in meaning: base_text_model"),
+        ({"created_utc": "2027", "version": "uti_v2"}, "differs in meaning: version"),
+        ({"special_tokens": {"<|aud_end|>": 60, "my_path": 61}}, "differs in meaning: special_tokens.<|aud_end|>"),
+        ({"ranges": _with_range("IMAGE", 64, 23)["ranges"]}, "meaning: ranges.IMAGE.end, ranges.IMAGE.size"),
+        ({"note": 1}, "differs in meaning: note"),
+    ],
+    ids=["none", "created", "paths", "same base", "other base", "both", "special", "range", "unknown key"],
+)  # fmt: skip
+def test_what_two_layouts_differ_in_is_said(changes: dict[str, Any], words: str) -> None:
+    other = parse_token_space(token_space_object(**changes))
+
+    assert words in str(difference(SPACE, other))
+    assert difference(other, SPACE) == difference(SPACE, other)
+
+
+def test_unknown_keys_are_kept_and_listed() -> None:
+    obj = token_space_object(note=1, ranges=token_space_object()["ranges"])
+    obj["ranges"]["VIDEO"] = {"start": 120, "end": 129, "size": 10}
+    obj["special_tokens"]["<|think|>"] = 60
+    obj["vocab_size_total"] = 130
+    space = parse_token_space(obj)
+
+    assert space.unknown_keys == ("note", "ranges.VIDEO", "special_tokens.<|think|>")
+    assert space.raw["note"] == 1
+
+
+@pytest.mark.parametrize("depth", [MAX_JSON_DEPTH + 1, 10**5])
+def test_json_that_nests_deeply_is_refused(tmp_path: Path, depth: int) -> None:
+    (tmp_path / "token_space.json").write_text('{"a":' * depth + "1" + "}" * depth)
+
+    with pytest.raises(HarnessError, match=r"found JSON nested too deeply; expected at most .*64 levels"):
+        read_token_space(tmp_path)
+
+
+def test_json_that_is_huge_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "token_space.json").write_bytes(b" " * (4 * 2**20 + 1))
+
+    with pytest.raises(HarnessError, match="found 4194305 bytes; expected at most 4194304"):
+        read_token_space(tmp_path)
+
+
+@given(st.binary(max_size=300))
+def test_bytes_are_json_or_refused(content: bytes) -> None:
+    with contextlib.suppress(HarnessError):
+        parse_json(content, "x.json")
+
+
 @pytest.mark.skipif(not FIELD.is_dir(), reason="the field's files are not on this machine")
 def test_the_fields_own_layout_is_read() -> None:
     space = read_token_space(FIELD)
@@ -118,3 +272,7 @@ def test_the_fields_own_layout_is_read() -> None:
     assert (space.text_vocab_size, space.vocab_size_total, space.n_codebooks) == (151_669, 164_021, 4)
     with pytest.raises(TokenSpaceError, match="sha256"):
         read_token_space(FIELD / "token_space_mismatch.json")
+    mismatch = parse_token_space(json.loads((FIELD / "token_space_mismatch.json").read_text()))
+    assert str(difference(space, mismatch)) == "differs in meaning: version"
+    assert space.unknown_keys == ()
+    assert [len(space.legal_ids(mode)) for mode in ("text", "image", "audio")] == [151_669 + 9, 8_193, 4_097]

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from safetensors.torch import save_file
+from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from harness.codecs.encodec import EncodecCodec, EncodecConfig
@@ -20,6 +21,8 @@ from harness.codecs.vq import ImageVQ, ImageVQConfig
 from harness.examples import TASKS, Task, build_sequence
 from harness.files import file_sha256, write_json, write_jsonl, write_text
 from harness.token_space import ROLES, TokenSpace, parse_token_space
+from training.shards import FOOTER_KEY, SCHEMA
+from training.text import with_specials
 
 TEXT = 48
 SPECIALS = 16
@@ -28,6 +31,7 @@ CODEBOOK = 16
 N_CODEBOOKS = 2
 N_FRAMES = 4
 HIDDEN = 32
+N_SHARD_ROWS = 8  # of each modality
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,8 @@ def write_tiny(root: Path, *, tied: bool = False, n_golden: int = 12, adapter: b
         rows = [_example(task, i, space, image, audio, rng) for i in range(n_golden)]
         write_jsonl(root / "golden" / f"golden_{task}_{n_golden}.jsonl", rows)
     write_shards(root / "shards", space)
+    write_tokenizer(base)
+    write_tokenizer(ckpt, space)
     write_json(
         ckpt / "bundle.json",
         {
@@ -102,15 +108,72 @@ def write_space(folder: Path, space: TokenSpace) -> None:
     write_text(folder / "token_space.sha256", space.sha256 + "\n")
 
 
-def write_shards(folder: Path, space: TokenSpace, footer: str | None = None) -> None:
-    """One Parquet shard and its manifest; `footer` overrides the hash in the Parquet footer."""
-    table = pa.table({"id": ["a"], "ids": [[space.image.start if space.image else 0]]})
-    metadata = {"token_space_sha256": footer or space.sha256}
+def write_shards(
+    folder: Path, space: TokenSpace, footer: str | None = None, rows_per_file: int = 2 * N_SHARD_ROWS
+) -> None:
+    """Parquet shards in the Stage 2 schema and their manifest; `footer` overrides the hash in the Parquet footers."""
+    rows = shard_rows(space)
     folder.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table.replace_schema_metadata(metadata), folder / "part-0.parquet")
-    entry = {"path": "part-0.parquet", "rows": 1, "sha256": file_sha256(folder / "part-0.parquet")}
-    manifest = {"format": "shards/1", "token_space_sha256": space.sha256, "files": [entry], "sources": {"tiny": 1}}
+    files = []
+    for number, start in enumerate(range(0, len(rows), rows_per_file)):
+        name = f"part-{number}.parquet"
+        write_parquet(folder / name, rows[start : start + rows_per_file], footer or space.sha256)
+        files.append({"path": name, "rows": len(rows[start : start + rows_per_file])})
+    manifest = {
+        "format": "shards/1",
+        "token_space_sha256": space.sha256,
+        "files": files,
+        "sources": {"tiny": len(rows)},
+    }
     write_json(folder / "manifest.json", manifest)
+    sign_shards(folder)
+
+
+def shard_rows(space: TokenSpace) -> list[dict[str, Any]]:
+    """Rows of both modalities in turn, whose content is no golden example's."""
+    rng = np.random.default_rng(99)
+    rows = []
+    for i in range(N_SHARD_ROWS):
+        codes = rng.integers(0, CODEBOOK, size=(N_CODEBOOKS, N_FRAMES + i % 2))
+        meta: dict[str, Any] = {"n_frames": codes.shape[1], "n_codebooks": N_CODEBOOKS}
+        rows.append(_shard_row(i, "audio", space.to_ids("audio", codes), meta, rng))
+        codes = np.concatenate([rng.integers(0, 8, size=2), rng.integers(8, IMAGE_CODES, size=4)])
+        meta = {"n_tokens": len(codes), "proc_size": [16, 16]}
+        rows.append(_shard_row(i, "image", space.to_ids("image", codes), meta, rng))
+    return rows
+
+
+def _shard_row(
+    i: int, modality: str, ids: np.ndarray, meta: dict[str, Any], rng: np.random.Generator
+) -> dict[str, Any]:
+    return {
+        "id": f"shard-{modality}-{i}", "source": "tiny", "modality": modality, "text": f"shard caption {i}",
+        "text_ids": rng.integers(0, TEXT, size=3 + i % 3).tolist(), "ids": ids.tolist(),
+        "meta": json.dumps({modality: meta, "attributes": {"number": i}}),
+    }  # fmt: skip
+
+
+def write_parquet(path: Path, rows: list[dict[str, Any]], footer: str | None, schema: pa.Schema = SCHEMA) -> None:
+    """One Parquet shard; no declaration in its footer where `footer` is None."""
+    table = pa.Table.from_pylist(rows, schema=schema)
+    pq.write_table(table.replace_schema_metadata({FOOTER_KEY: footer} if footer else None), path)
+
+
+def sign_shards(folder: Path) -> None:
+    """Write the hashes of the files as they are now into the manifest, so that a test's one defect is the only one."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for entry in manifest["files"]:
+        entry["sha256"] = file_sha256(folder / entry["path"])
+    write_json(folder / "manifest.json", manifest)
+
+
+def write_tokenizer(folder: Path, space: TokenSpace | None = None) -> None:
+    """A tokenizer of 48 words; with a token space, its specials at their ids."""
+    words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(TEXT)}, unk_token="w0"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    folder.mkdir(parents=True, exist_ok=True)
+    (with_specials(words, space) if space else words).save(str(folder / "tokenizer.json"))
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"})
 
 
 def edit_json(path: Path, **changes: Any) -> None:

@@ -4,12 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.files import file_sha256, write_json, write_text
+from harness.layout import SERIALIZATION
 from harness.token_space import FILE_NAME, ROLES, SIDECAR_NAME, TokenSpace, parse_token_space
 from training.recipe import TokenSpaceRecipe
 
 VERSION = "uti_v1"
-# Frame-major: codebook 0 … K-1 of the first frame, then of the next.
-SERIALIZATION = "flatten_by_time_interleaved_codebooks"
 
 
 def build_token_space(

@@ -1,18 +1,41 @@
 """The console script `gates`: what is not a test run, and `gates run` for those who have no checkout.
 
+gates init outputs/run/checkpoint_2000 [--base DIR …]
+gates inspect outputs/run/checkpoint_2000 [--json]
 gates run stage4 --ckpt runs/demo/stage4/checkpoint_2000 [pytest options]
 gates report outputs/gates/stage4/checkpoint_2000/verdict.json
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from gates.commands.init import init
+from gates.commands.inspect import inspect
+from gates.commands.options import USAGE
 from harness.errors import HarnessError
 from harness.results import read_verdict
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Acceptance gates for multimodal checkpoints.")
+
+class _Commands(TyperGroup):
+    """Usage errors end with 4, as pytest's do: the 2 that command lines usually end with is an interrupted run here."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except typer.TyperException as error:
+            error.exit_code = USAGE
+            raise
+
+
+app = typer.Typer(
+    cls=_Commands, add_completion=False, no_args_is_help=True, help="Acceptance gates for multimodal checkpoints."
+)
+app.command()(init)
+app.command()(inspect)
 PYTEST_ARGS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 

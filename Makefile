@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo gates test lint types clean
+.PHONY: demo gates test lint types bench clean
 
 demo: $(READY)
 	$(BIN)/python -m training demo judge --runs $(RUNS)
@@ -32,6 +32,11 @@ lint: $(READY)
 
 types: $(READY)
 	$(BIN)/mypy
+
+# Ratios, each to something measured in the same run; BENCH_GB is the size of each of the two models.
+BENCH_GB ?= 4
+bench: $(READY)
+	$(BIN)/python -m bench.audit --gigabytes $(BENCH_GB)
 
 $(READY): pyproject.toml constraints.txt requirements-nodeps.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; found " + sys.version.split()[0] + ". Name one: make PYTHON=python3.11 …")'

@@ -67,6 +67,18 @@ def checkpoint(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.fixture(scope="session")
+def bundle_audit(request: pytest.FixtureRequest) -> Any:
+    """What is wrong with the checkpoint's files (harness.bundle_audit.BundleAudit).
+
+    Apart from `checkpoint`, so that one that cannot even be opened is found wanting, and is not merely an error.
+    """
+    from harness.bundle_audit import audit_bundle
+
+    options = request.config.stash[OPTIONS]
+    return audit_bundle(options.ckpt, options.overrides, ProgressLine(request.config))
+
+
+@pytest.fixture(scope="session")
 def thresholds(request: pytest.FixtureRequest) -> StageThresholds:
     """The thresholds in force for the stage."""
     return request.config.stash[OPTIONS].thresholds

@@ -13,12 +13,18 @@ from harness.files import read_json, tree_sha256
 from harness.token_space import TokenSpace, read_token_space
 
 Decoding = Literal["free", "constrained"]
-Form = Literal["rows", "whole"]
+Form = Literal["rows", "whole", "adapter"]
 
 # What a bundle may point to. Every one of them can be overridden by an option of the same name.
 INPUTS = (
     "base", "parent", "lora", "shards", "golden", "dev", "text_eval", "train_log", "base_fingerprint", "codecs",
 )  # fmt: skip
+
+MAX_NAME_BYTES = 255  # of a file or folder
+ROWS_JSON = "trainable_rows.json"
+ROWS_FILE = "trainable_rows.safetensors"
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_FILE = "adapter_model.safetensors"
 
 # What makes up the checkpoint itself; its digest is the identity that a verdict is bound to.
 CHECKPOINT_SUFFIXES = (".safetensors", ".json", ".txt", ".jinja", "token_space.sha256")
@@ -45,13 +51,25 @@ class _BundleFile(BaseModel):
     decoding: Decoding = "free"
 
 
+class RowsFile(BaseModel):
+    """trainable_rows.json at the border; row_end is exclusive, as in the field's own files."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    row_start: int
+    row_end: int
+    base_llm: str | None = None
+    has_lm_head: bool
+
+
 @dataclass(frozen=True)
 class Bundle:
     """An opened bundle.
 
     Attributes:
         path: the checkpoint folder.
-        form: `rows` (trainable rows, and in stage 4 an adapter, over an untouched base) or `whole` (a model).
+        form: `rows` (trainable rows, and in stage 4 an adapter, over an untouched base), `whole` (a model), or
+            `adapter` (a PEFT adapter that holds the vocabulary's rows too, over a base).
         step: the training step, from bundle.json or the folder's name; None where neither says.
         decoding: how the checkpoint will be served.
         inputs: name to path of everything that bundle.json or an option points to.
@@ -110,18 +128,42 @@ def open_bundle(path: Path, overrides: dict[str, Path] | None = None) -> Bundle:
         raise BundleError(path, "no such folder", "a checkpoint folder", "Check the path given to --ckpt.")
     declared = _read_bundle_file(path)
     named = {name: getattr(declared, name) for name in INPUTS} if declared else {}
-    inputs = {name: (path / value).resolve() for name, value in named.items() if value is not None}
-    if "lora" not in inputs and (adapter := _find_adapter(path)):
+    inputs = {name: _place(path, name, value) for name, value in named.items() if value is not None}
+    form = _form_of(path)
+    # The adapter beside a whole model may be merged into it already: only bundle.json or --lora can say that it is not.
+    if "lora" not in inputs and form != "whole" and (adapter := _find_adapter(path)):
         inputs["lora"] = adapter
     inputs.update({name: value.resolve() for name, value in (overrides or {}).items()})
     return Bundle(
         path=path.resolve(),
-        form=_form_of(path),
+        form=form,
         step=declared.step if declared and declared.step is not None else _step_of(path),
         decoding=declared.decoding if declared else "free",
         space=read_token_space(path),
         inputs=inputs,
     )
+
+
+def _place(path: Path, name: str, value: str) -> Path:
+    """Where an input of bundle.json lies."""
+    place = Path(value)
+    if not value.isprintable() or any(len(part.encode()) > MAX_NAME_BYTES for part in place.parts):
+        found, fix = f"{name}: {ascii(value)[:80]}", "Correct that key."
+        raise BundleError(path / "bundle.json", found, "a path that a file system can hold", fix)
+    return (path / place).resolve()
+
+
+def read_rows_file(folder: Path) -> RowsFile:
+    """What a checkpoint's trainable_rows.json declares.
+
+    Raises:
+        BundleError: it is malformed.
+    """
+    file = folder / ROWS_JSON
+    try:
+        return RowsFile.model_validate(read_json(file))
+    except ValidationError as error:
+        raise BundleError(file, _first(error), "row_start, row_end, has_lm_head", "Write it again.") from None
 
 
 def _read_bundle_file(path: Path) -> _BundleFile | None:
@@ -131,37 +173,44 @@ def _read_bundle_file(path: Path) -> _BundleFile | None:
     try:
         return _BundleFile.model_validate(read_json(file))
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the object"
-        raise BundleError(file, f"{key}: {first['msg']}", "a checkpoint-bundle/1 object", "Correct that key.") from None
+        raise BundleError(file, _first(error), "a checkpoint-bundle/1 object", "Correct that key.") from None
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"]) or "the object"
+    return f"{key}: {first['msg']}"
 
 
 def _form_of(path: Path) -> Form:
-    if (path / "trainable_rows.safetensors").is_file():
+    if (path / ROWS_FILE).is_file():
         return "rows"
-    if (path / "config.json").is_file():
-        return "whole"
     if (path / "trainable_rows.pt").is_file():
         raise BundleError(
             path / "trainable_rows.pt",
             "a pickle",
-            "trainable_rows.safetensors",
-            "A pickle can run code when it is opened: convert it with torch.load(weights_only=True) and "
-            "safetensors.torch.save_file.",
+            ROWS_FILE,
+            f"A pickle can run code when it is opened: convert it with `gates init {path}`.",
         )
+    if (path / "model.safetensors").is_file() or (path / "model.safetensors.index.json").is_file():
+        return "whole"
+    if any((place / ADAPTER_CONFIG).is_file() for place in (path, path / "adapter")):
+        return "adapter"
+    if (path / "config.json").is_file():
+        return "whole"
     raise BundleError(
         path,
         "no weights",
-        "trainable_rows.safetensors beside trainable_rows.json, or config.json with model.safetensors",
+        f"{ROWS_FILE} beside {ROWS_JSON}, config.json with model.safetensors, or {ADAPTER_CONFIG} with its adapter",
         "Point --ckpt at the checkpoint's own folder.",
     )
 
 
 def _find_adapter(path: Path) -> Path | None:
-    """The adapter in `adapter/`, or the field's sibling `lora_<step>/`."""
+    """The adapter in the folder itself, in `adapter/`, or in the field's sibling `lora_<step>/`."""
     step = _step_of(path)
-    places = [path / "adapter", *([path.parent / f"lora_{step}"] if step is not None else [])]
-    return next((place.resolve() for place in places if (place / "adapter_config.json").is_file()), None)
+    places = [path, path / "adapter", *([path.parent / f"lora_{step}"] if step is not None else [])]
+    return next((place.resolve() for place in places if (place / ADAPTER_CONFIG).is_file()), None)
 
 
 def _step_of(path: Path) -> int | None:

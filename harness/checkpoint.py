@@ -10,19 +10,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness import ablation, decoding, identity
+from harness import ablation, decoding
+from harness.adapter_effect import adapter_effect
 from harness.bundle import Bundle, Decoding, joint_sha256
 from harness.codecs.registry import load_audio_codec, load_image_codec
 from harness.compliance import Compliance, count_compliance
 from harness.errors import EvidenceError, ExampleError
 from harness.evidence import Arrays, EvidenceStore
-from harness.examples import Example, Task, read_examples, regions
+from harness.examples import TASKS, Example, Task, read_examples, regions
 from harness.files import path_sha256, read_json, tree_sha256
 from harness.generation import Prompt, Sampling, expected_length, generate
-from harness.identity import Declaration
+from harness.held_out import HeldOutAudit, audit_held_out
+from harness.identity import IdentityAudit, audit_identity
 from harness.model import load_model, resolve_device
 from harness.parameters import ParameterAudit, audit_parameters
 from harness.progress import Listener, silent
+from harness.rows import RowsAudit, audit_rows
 from harness.scoring import ScoreItem, score
 
 # Part of every evidence key: a change of what is measured, or how, makes old evidence unusable.
@@ -111,7 +114,8 @@ class Checkpoint:
     def weights_sha256(self) -> str:
         """Digest of everything that the model's numbers depend on: the checkpoint and its base."""
         parts = {"checkpoint": self.sha256}
-        if self.bundle.form == "rows":
+        # A whole model stands alone, unless an adapter lies beside it: whether that is merged, the base tells.
+        if self.bundle.form != "whole" or {"lora", "base"} <= self.bundle.inputs.keys():
             parts["base"] = tree_sha256(self.bundle.input("base"), (".safetensors", ".json"))
         return joint_sha256(parts)
 
@@ -151,18 +155,31 @@ class Checkpoint:
 
     # ------------------------------------------------------------------ measurements
 
-    def declarations(self) -> list[Declaration]:
-        """The token spaces that shards, parent, golden and dev examples declare."""
-        found = identity.bundle_declarations(self.bundle)
-        for name in ("golden", "dev"):
-            if name == "golden" or name in self.bundle.inputs:
-                path = self.bundle.input(name)
-                found += identity.example_declarations(path, read_examples(path, self.bundle.space))
-        return found
+    def identity(self) -> IdentityAudit:
+        """The token spaces that shards, parent and examples declare, and what shards and tokenizer make of this one."""
+        return audit_identity(self.bundle)
 
     def parameters(self) -> ParameterAudit:
         """What differs from the base."""
         return audit_parameters(self.bundle)
+
+    def new_rows(self) -> RowsAudit:
+        """What became of the new rows."""
+        return audit_rows(self.bundle)
+
+    def adapter_effect(self, n_examples: int) -> np.ndarray:
+        """The largest change of a logit by the adapter, over the first golden examples of every task, (N,)."""
+        examples = [e for task in TASKS for e in self._examples("golden", task, required=False)[:n_examples]]
+        provenance = self._provenance("adapter-effect", examples)
+        options = {"device": self.device, "dtype": self.settings.dtype}
+        return self.evidence.get(
+            provenance,
+            lambda: {"changes": adapter_effect(self.bundle, self.model, examples, **options)},
+        )["changes"]
+
+    def held_out(self) -> HeldOutAudit:
+        """What golden and dev examples share with what was trained on."""
+        return audit_held_out(self.bundle, self.listener)
 
     def prompt_ablation(self, task: Task, at_least: int) -> Ablation:
         """A write task's losses under its own, another's and no prompt."""
@@ -231,7 +248,7 @@ class Checkpoint:
         )
 
     def _score(self, task: Task, examples: list[Example], conditions: dict[str, list[ScoreItem]]) -> Arrays:
-        allowed = self._allowed_ids(examples[0]) if examples[0].writes else None
+        allowed = self.bundle.space.legal_ids(examples[0].modality) if examples[0].writes else None
         arrays: Arrays = {}
         for name, items in conditions.items():
             scores = score(
@@ -290,11 +307,6 @@ class Checkpoint:
                 "Add image_meta or audio_meta to the golden set: lengths must come from each example, not one maximum.",
             )
         return length
-
-    def _allowed_ids(self, example: Example) -> np.ndarray:
-        space = self.bundle.space
-        codes = [np.arange(r.start, r.end + 1) for r in space.ranges_of(example.modality)]
-        return np.concatenate([*codes, [space.end_id(example.modality)]])
 
     def _sampling(self) -> Sampling:
         file = self.bundle.path / "generation_config.json"

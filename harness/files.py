@@ -4,15 +4,25 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
+
+import numpy as np
 
 from harness.errors import HarnessError
 
 # A configuration file larger than this is not one: the limit keeps a hostile file from filling the memory.
 MAX_JSON_BYTES = 64 * 2**20
+# Nor is one that nests deeper, or holds more values: a few bytes of text may become a hundred in memory.
+MAX_JSON_DEPTH = 64
+MAX_JSON_VALUES = 3_000_000  # strings among them; the largest tokenizers have two million
+# Possessive, and the closing quote optional: one pass over any text, one with a string that never ends included.
+_JSON_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_NO_STRUCTURE = bytes(set(range(256)) - set(b"[]{},"))
 
 
 @contextlib.contextmanager
@@ -61,21 +71,41 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
             file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Parse a JSON file of bounded size.
+def read_json(path: Path, max_bytes: int = MAX_JSON_BYTES) -> Any:
+    """Parse a JSON file of bounded size and depth.
 
     Raises:
-        HarnessError: the file cannot be read, is too large, or is not JSON.
+        HarnessError: the file cannot be read, is too large or nested too deeply, or is not JSON.
     """
     try:
-        size = path.stat().st_size
-        if size > MAX_JSON_BYTES:
-            raise HarnessError(path, f"{size} bytes", f"at most {MAX_JSON_BYTES}", "This is no configuration file.")
-        return json.loads(path.read_bytes())
+        if path.exists() and not path.is_file():
+            raise HarnessError(path, "a folder or a device", "a JSON file", "Check the path.")
+        with path.open("rb") as file:
+            content = file.read(max_bytes + 1)
     except OSError as error:
         raise HarnessError(path, error.strerror or "an unreadable file", "a JSON file", "Check the path.") from None
+    if len(content) > max_bytes:
+        size = path.stat().st_size
+        raise HarnessError(path, f"{size} bytes", f"at most {max_bytes}", "This is no configuration file.")
+    return parse_json(content, path)
+
+
+def parse_json(content: bytes, where: Path | str, *, unique_keys: bool = False) -> Any:
+    """Parse JSON that somebody else wrote, in bounded memory.
+
+    Args:
+        content: the text, UTF-8.
+        where: what to name in an error.
+        unique_keys: refuse an object that has a key twice, of which parsers silently keep one.
+
+    Raises:
+        HarnessError: it is not JSON, is nested too deeply, or holds too many values; `where` is named.
+    """
+    _check_shape(content, where)
+    try:
+        return json.loads(content, object_pairs_hook=_unique if unique_keys else None)
     except (ValueError, RecursionError) as error:
-        raise HarnessError(path, f"text that is not JSON ({error})", "JSON", "Restore the file.") from None
+        raise HarnessError(where, f"text that is not JSON ({error})", "JSON", "Restore the file.") from None
 
 
 def file_sha256(path: Path) -> str:
@@ -93,18 +123,56 @@ def tree_sha256(folder: Path, suffixes: tuple[str, ...] | None = None) -> str:
         folder: the folder, walked to its leaves; hidden files are left out.
         suffixes: only files that end so; all files when None.
     """
-    lines = []
+    found = []
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in relative.parts)
         if path.is_file() and not hidden and (suffixes is None or path.name.endswith(suffixes)):
-            lines.append(f"{file_sha256(path)}  {relative.as_posix()}\n")
+            found.append((relative.as_posix(), path))
+    digests = _files_sha256([path for _, path in found])
+    lines = [f"{digests[path]}  {name}\n" for name, path in found]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _files_sha256(paths: list[Path]) -> dict[Path, str]:
+    """Digests of many files, on every core: hashlib lets go of the interpreter while it works."""
+    # The largest first, so that no core is left alone with one at the end.
+    largest_first = sorted(paths, key=lambda path: path.stat().st_size, reverse=True)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return dict(zip(largest_first, pool.map(file_sha256, largest_first), strict=True))
 
 
 def path_sha256(path: Path) -> str:
     """Digest of a file, or of a folder as `tree_sha256` defines it."""
     return tree_sha256(path) if path.is_dir() else file_sha256(path)
+
+
+def _check_shape(content: bytes, where: Path | str) -> None:
+    """Refuse what would grow beyond measure when it is parsed."""
+    n_strings = content.count(b'"') // 2
+    # What lies outside strings, reduced to its brackets and commas: the shape of what parsing would build.
+    text = content if n_strings <= MAX_JSON_VALUES else b""
+    shape = _JSON_STRING.sub(b"", text).translate(None, _NO_STRUCTURE)
+    n_values = max(n_strings, shape.count(b",") + shape.count(b"[") + shape.count(b"{"))
+    if n_values > MAX_JSON_VALUES or _depth(shape) > MAX_JSON_DEPTH:
+        found = f"{n_values} values" if n_values > MAX_JSON_VALUES else "JSON nested too deeply"
+        expected = f"at most {MAX_JSON_VALUES} values in {MAX_JSON_DEPTH} levels"
+        raise HarnessError(where, found, expected, "The file is damaged or hostile.")
+
+
+def _depth(shape: bytes) -> int:
+    """How deep brackets nest."""
+    steps = np.zeros(256, dtype=np.int8)
+    steps[list(b"[{")], steps[list(b"]}")] = 1, -1
+    depths = np.cumsum(steps[np.frombuffer(shape, dtype=np.uint8)], dtype=np.int32)
+    return int(depths.max(initial=0))
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key twice in one object")
+    return found
 
 
 def _umask() -> int:

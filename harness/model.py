@@ -4,38 +4,24 @@ Safetensors only, never remote code, never the network.
 """
 
 import os
-import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from harness.bundle import Bundle
+from harness.bundle import ADAPTER_CONFIG, ADAPTER_FILE, ROWS_FILE, ROWS_JSON, Bundle, read_rows_file
 from harness.errors import BundleError
-from harness.files import read_json
+from harness.lora import read_adapter
+from harness.model_audit import same_bits
+from harness.peft_adapter import attach_adapter, saved_width
+from harness.tensors import read_file, read_folder
 from harness.token_space import TokenSpace
 
 # Set before transformers is imported: a gate must measure the files in front of it, not what a hub serves today.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-
-ROWS_JSON = "trainable_rows.json"
-ROWS_FILE = "trainable_rows.safetensors"
-ADAPTER_FILE = "adapter_model.safetensors"
-
-
-class _RowsFile(BaseModel):
-    """trainable_rows.json at the border; row_end is exclusive, as in the field's own files."""
-
-    model_config = ConfigDict(strict=True, extra="allow")
-
-    row_start: int
-    row_end: int
-    base_llm: str | None = None
-    has_lm_head: bool
 
 
 def resolve_device(name: str) -> str:
@@ -45,27 +31,44 @@ def resolve_device(name: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def load_model(bundle: Bundle, *, device: str, dtype: str) -> Any:
+def load_model(bundle: Bundle, *, device: str, dtype: str, low_rank: bool = True) -> Any:
     """The bundle's model in eval mode, without gradients.
 
     Args:
         bundle: an opened bundle.
         device: a torch device, e.g. `cpu` or `cuda`.
         dtype: `float32`, `bfloat16` or `float16`.
+        low_rank: False leaves the adapter's low-rank part away; the vocabulary's rows stay.
 
     Raises:
         BundleError: weights are missing, or do not fit each other or the token space.
     """
     target = getattr(torch, dtype)
+    model = _load_pretrained(bundle.path if bundle.form == "whole" else bundle.input("base"), target)
     if bundle.form == "rows":
-        model = _load_pretrained(bundle.input("base"), target)
         put_rows(model, bundle.path, bundle.space)
-    else:
-        model = _load_pretrained(bundle.path, target)
+    adapter = bundle.input("lora") if bundle.form == "adapter" else bundle.inputs.get("lora")
+    if bundle.form == "adapter" and adapter is not None:
+        resize_tables(model, _adapted_width(model, adapter, bundle.space))
+    if adapter is not None and (low_rank or bundle.form == "adapter") and not is_merged(bundle, adapter):
+        # In float32 the merged weights serve the same function several times faster. In a narrower type merging
+        # rounds, and would measure another model than the one that is served.
+        model = attach_adapter(model, adapter, merge=target == torch.float32, low_rank=low_rank)
     _check_width(model, bundle)
-    if (adapter := bundle.inputs.get("lora")) is not None:
-        model = _attach_adapter(model, adapter)
     return model.to(device).eval().requires_grad_(False)
+
+
+def is_merged(bundle: Bundle, adapter: Path) -> bool:
+    """Whether a whole model holds its adapter already: a weight that it adapts is not the base's any more.
+
+    Without a base nothing can tell, and the adapter is taken for one that is still to be attached.
+    """
+    base = bundle.inputs.get("base")
+    if bundle.form != "whole" or base is None:
+        return False
+    now, before = read_folder(bundle.path), read_folder(base)
+    adapted = {pair.weight for pair in read_adapter(adapter).pairs} & now.keys() & before.keys()
+    return any(not same_bits(now[name], before[name]) for name in adapted)
 
 
 def read_rows(path: Path, space: TokenSpace) -> tuple[int, dict[str, torch.Tensor]]:
@@ -78,14 +81,9 @@ def read_rows(path: Path, space: TokenSpace) -> tuple[int, dict[str, torch.Tenso
         BundleError: the rows are not those of the token space, or the files contradict each other.
     """
     file = path / ROWS_FILE
+    declared = read_rows_file(path)
     try:
-        declared = _RowsFile.model_validate(read_json(path / ROWS_JSON))
         tensors = load_file(file)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise BundleError(
-            path / ROWS_JSON, f"{first['loc']}: {first['msg']}", "row_start, row_end, has_lm_head", "Write it again."
-        ) from None
     except (OSError, SafetensorError) as error:
         raise BundleError(file, f"an unreadable file ({error})", "safetensors", "Save the checkpoint again.") from None
     wanted = (space.text_vocab_size, space.vocab_size_total)
@@ -118,20 +116,43 @@ def put_rows(model: Any, checkpoint: Path, space: TokenSpace) -> None:
             f"width {embedding.shape[1]} and at least {start} text rows in the base",
             "Use the base that the rows were trained over.",
         )
-    tied = model.config.tie_word_embeddings
+    own_head, tied = "lm_head" in rows, model.config.tie_word_embeddings
     head = model.get_output_embeddings().weight
-    # New modules, not resize_token_embeddings, which draws random rows and re-ties behind the caller's back.
     table = _joined(embedding, rows["embeddings"], start)
-    model.set_input_embeddings(nn.Embedding.from_pretrained(table, freeze=True))
-    if "lm_head" in rows:
-        weight = _joined(head, rows["lm_head"], start)
-        model.config.tie_word_embeddings = False
-    else:
-        weight = model.get_input_embeddings().weight if tied else _joined(head, rows["embeddings"], start)
-    new_head = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
-    new_head.weight = weight if isinstance(weight, nn.Parameter) else nn.Parameter(weight, requires_grad=False)
-    model.set_output_embeddings(new_head)
-    model.config.vocab_size = weight.shape[0]
+    # A tied head without rows of its own is the embedding.
+    _put_tables(
+        model, table, None if tied and not own_head else _joined(head, rows.get("lm_head", rows["embeddings"]), start)
+    )
+
+
+def resize_tables(model: Any, n_rows: int) -> None:
+    """Cut a model's tables to so many rows, or lengthen them by zeros, which an adapter's rows take the place of."""
+    embedding, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
+    tables = [_resized(table, n_rows) for table in (embedding, head)]
+    _put_tables(model, tables[0], None if head is embedding else tables[1])
+
+
+def _put_tables(model: Any, table: torch.Tensor, head: torch.Tensor | None) -> None:
+    """Replace the weights of both tables, (V, d) each; a head of None is the embedding itself."""
+    # In place, not by resize_token_embeddings, which draws random rows and re-ties behind the caller's back.
+    inputs, outputs = model.get_input_embeddings(), model.get_output_embeddings()
+    inputs.weight = nn.Parameter(table, requires_grad=False)
+    outputs.weight = inputs.weight if head is None else nn.Parameter(head, requires_grad=False)
+    inputs.num_embeddings = outputs.out_features = model.config.vocab_size = len(table)
+    model.config.tie_word_embeddings = head is None
+
+
+def _adapted_width(model: Any, adapter: Path, space: TokenSpace) -> int:
+    """Rows of the tables that an adapter was saved over: those of its own tables, else the base's or the space's."""
+    base_rows = model.get_input_embeddings().weight.shape[0]
+    file = adapter / ADAPTER_FILE
+    width = saved_width(read_file(file)) if file.is_file() else None
+    return width or max(base_rows, space.vocab_size_total)
+
+
+def _resized(table: torch.Tensor, n_rows: int) -> torch.Tensor:
+    new = table.new_zeros((max(0, n_rows - len(table)), table.shape[1]))
+    return torch.cat([table.detach()[:n_rows], new])
 
 
 def _joined(table: torch.Tensor, rows: torch.Tensor, start: int) -> torch.Tensor:
@@ -143,6 +164,9 @@ def _load_pretrained(folder: Path, dtype: torch.dtype) -> Any:
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # a gate run has a progress line of its own
+    if (folder / ADAPTER_CONFIG).is_file():
+        # transformers would quietly load the model that the adapter names instead of the one that lies here.
+        raise BundleError(folder, f"{ADAPTER_CONFIG} beside a model", "one of the two", "Move the adapter out.")
     if not any(folder.glob("*.safetensors")):
         raise BundleError(folder, "no .safetensors file", "model.safetensors", "Save the model as safetensors.")
     try:
@@ -166,30 +190,6 @@ def _check_width(model: Any, bundle: Bundle) -> None:
                 f"at least {bundle.space.vocab_size_total}, as the token space says",
                 "Extend the tables with the vocabulary surgery before training.",
             )
-
-
-def _attach_adapter(model: Any, folder: Path) -> Any:
-    from peft import PeftModel
-
-    if not (folder / ADAPTER_FILE).is_file():
-        raise BundleError(folder, f"no {ADAPTER_FILE}", "an adapter saved as safetensors", "Save the adapter again.")
-    try:
-        with warnings.catch_warnings():
-            # PEFT asks for a property that transformers is about to rename: nothing that a gate's reader can mend.
-            warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
-            adapted = PeftModel.from_pretrained(model, str(folder), is_trainable=False, local_files_only=True)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise BundleError(
-            folder,
-            f"an adapter that does not fit ({str(error).splitlines()[0]})",
-            "one for this base",
-            "Use its own base.",
-        ) from error
-    # In float32 the merged weights serve the same function several times faster. In a narrower type merging rounds,
-    # and would measure another model than the one that is served.
-    if next(model.parameters()).dtype == torch.float32:
-        return adapted.merge_and_unload(safe_merge=True)
-    return adapted
 
 
 def backbone_and_head(model: Any) -> tuple[nn.Module, torch.Tensor]:

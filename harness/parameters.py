@@ -1,26 +1,21 @@
 """The parameter audit: which stored values differ from the base's, tensor by tensor and row by row.
 
-Compared are stored bits, never values after a cast: a round trip through a narrower type is a change.
+Compared are stored bits, never values after a cast: a round trip through a narrower type is a change. A checkpoint is
+held against the base where that is at hand, else against the base's fingerprint.
 """
 
-import hashlib
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
-
-import numpy as np
-from safetensors import SafetensorError, safe_open
+import dataclasses
+from dataclasses import dataclass
 
 from harness.bundle import Bundle
-from harness.errors import BundleError
-from harness.files import read_json
-from harness.model import read_rows
-from harness.token_space import TokenSpace
-
-FINGERPRINT_FORMAT = "base-fingerprint/1"
-ROW_HASH_HEX = 16  # a short hash of a row: 64 bits, far beyond chance for a million rows
-EMBEDDING = "model.embed_tokens.weight"
-HEAD = "lm_head.weight"
+from harness.compare import Difference, Pair, compare
+from harness.fingerprint import Reference, fingerprint_of, read_fingerprint
+from harness.lora import Adapter, read_adapter
+from harness.merge import Merge, check_merge
+from harness.moved import Moved, moved_digests, moved_tables, moved_tensor
+from harness.new_rows import stray_row_tensors
+from harness.rows import count_moved_rows
+from harness.stored_model import TABLES, StoredModel, read_stored_model, table_of
 
 
 @dataclass(frozen=True)
@@ -28,138 +23,181 @@ class ParameterAudit:
     """What moved.
 
     Attributes:
-        text_rows_compared, text_rows_changed: rows of the embedding and the head below V_text.
-        tensors_compared, tensors_changed: the backbone's other tensors.
-        unexpected: tensors that the checkpoint has and the base has not.
+        against: what the checkpoint was held against, in words.
+        text_rows_compared, tensors_compared: text rows of the embedding and the head; all other tensors.
+        moved: the tables and tensors that differ, tables first.
+        unexpected: tensors that the checkpoint has and may not have.
         missing: tensors that the base has and the checkpoint has not.
         modality_rows: how many new rows there are.
         modality_rows_moved: those that differ from the parent's; None without a parent.
-        first_changed: names of the first offenders, for the report.
+        zero_modules, adapter_modules: adapted modules whose A or B is all zeros; all adapted modules.
+        merges: the weights of a whole model into which the adapter was merged.
     """
 
+    against: str
     text_rows_compared: int
-    text_rows_changed: int
     tensors_compared: int
-    tensors_changed: int
+    moved: tuple[Moved, ...]
     unexpected: tuple[str, ...]
     missing: tuple[str, ...]
     modality_rows: int
     modality_rows_moved: int | None
-    first_changed: tuple[str, ...] = field(default=())
+    zero_modules: tuple[str, ...] = ()
+    adapter_modules: int = 0
+    merges: tuple[Merge, ...] = ()
+
+    @property
+    def text_rows_changed(self) -> int:
+        """Text rows that differ, of both tables."""
+        return sum(each.n_changed for each in self.moved if each.is_table)
+
+    @property
+    def tensors_changed(self) -> int:
+        """Frozen tensors that differ."""
+        return sum(not each.is_table for each in self.moved)
 
 
 @dataclass(frozen=True)
-class Reference:
-    """The base as it was before training: digests of its tensors and of each text row."""
+class _Comparison:
+    """What one of the two ways of comparing found."""
 
-    tensors: dict[str, str]
-    text_rows: dict[str, tuple[str, ...]]
-
-
-def tensor_digest(array: np.ndarray) -> str:
-    """SHA-256 hex of a tensor's bytes."""
-    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
-
-
-def row_digests(array: np.ndarray) -> tuple[str, ...]:
-    """A short hash of each row of a table, (n, d) -> n strings."""
-    rows = np.ascontiguousarray(array)
-    return tuple(hashlib.sha256(row.tobytes()).hexdigest()[:ROW_HASH_HEX] for row in rows)
-
-
-def read_fingerprint(path: Path) -> Reference:
-    """Read base_fingerprint.json.
-
-    Raises:
-        BundleError: it is not one.
-    """
-    obj: Any = read_json(path)
-    if not isinstance(obj, dict) or obj.get("format") != FINGERPRINT_FORMAT:
-        raise BundleError(path, "another format", FINGERPRINT_FORMAT, "Write it again with the vocabulary surgery.")
-    rows = {name: tuple(hashes) for name, hashes in obj["text_rows"].items()}
-    return Reference(dict(obj["tensors"]), rows)
-
-
-def fingerprint(base: Path, text_vocab_size: int) -> Reference:
-    """The fingerprint of a base model's folder, streamed tensor by tensor."""
-    tensors: dict[str, str] = {}
-    rows: dict[str, tuple[str, ...]] = {}
-    for name, array in _stored(base):
-        if name in (EMBEDDING, HEAD):
-            rows["embed" if name == EMBEDDING else "lm_head"] = row_digests(array[:text_vocab_size])
-        else:
-            tensors[name] = tensor_digest(array)
-    return Reference(tensors, rows)
+    text_rows_compared: int
+    tensors_compared: int
+    moved: list[Moved]
+    unexpected: set[str]
+    missing: set[str]
+    merges: list[Merge]
 
 
 def audit_parameters(bundle: Bundle) -> ParameterAudit:
-    """Hold a checkpoint against the base's fingerprint, or against the base itself where there is no fingerprint.
+    """Hold a checkpoint against its base.
 
     Raises:
-        BundleError: a file cannot be read.
-        MissingInputError: there is neither a fingerprint nor, for a whole model, a base.
+        BundleError: a file is malformed.
+        MissingInputError: there is nothing to hold it against, or the adapter was merged and the base is not there.
     """
     space = bundle.space
-    reference = _reference(bundle)
-    actual = fingerprint(bundle.path if bundle.form == "whole" else bundle.input("base"), space.text_vocab_size)
-    changed_rows = _changed_rows(reference, actual)
-    changed_tensors = [n for n, digest in reference.tensors.items() if actual.tensors.get(n, digest) != digest]
-    moved = _moved_rows(bundle, space)
+    adapter = read_adapter(bundle.input("lora")) if "lora" in bundle.inputs else Adapter()
+    against, found = _compare_bundle(bundle, adapter)
     return ParameterAudit(
-        text_rows_compared=sum(len(rows) for rows in reference.text_rows.values()),
-        text_rows_changed=len(changed_rows),
-        tensors_compared=len(reference.tensors),
-        tensors_changed=len(changed_tensors),
-        unexpected=tuple(sorted(set(actual.tensors) - set(reference.tensors))),
-        missing=tuple(sorted(set(reference.tensors) - set(actual.tensors))),
+        against=against,
+        text_rows_compared=found.text_rows_compared,
+        tensors_compared=found.tensors_compared,
+        moved=tuple(found.moved),
+        unexpected=(*sorted(found.unexpected), *_stray_in_adapter(adapter, bundle), *stray_row_tensors(bundle)),
+        missing=tuple(sorted(found.missing)),
         modality_rows=space.vocab_size_total - space.text_vocab_size,
-        modality_rows_moved=moved,
-        first_changed=(*changed_rows[:8], *changed_tensors[:8]),
+        modality_rows_moved=count_moved_rows(bundle) if "parent" in bundle.inputs else None,
+        zero_modules=tuple(pair.module for pair in adapter.pairs if pair.is_zero()),
+        adapter_modules=len(adapter.pairs),
+        merges=tuple(found.merges),
     )
 
 
-def _reference(bundle: Bundle) -> Reference:
-    if "base_fingerprint" in bundle.inputs:
-        return read_fingerprint(bundle.input("base_fingerprint"))
-    return fingerprint(bundle.input("base"), bundle.space.text_vocab_size)
+def _compare_bundle(bundle: Bundle, adapter: Adapter) -> tuple[str, _Comparison]:
+    n_text = bundle.space.text_vocab_size
+    declared = "base_fingerprint" in bundle.inputs
+    reference = read_fingerprint(bundle.input("base_fingerprint"), n_text) if declared else None
+    if bundle.form != "whole":
+        # The base is served as it is: what can have moved is the base itself, since the fingerprint was taken.
+        base = read_stored_model(bundle.input("base"))
+        if reference is None:
+            against, found = "nothing: the base is served as it is, and has no fingerprint", _untouched(base, n_text)
+        else:
+            against, found = "the base's fingerprint", _compare_digests(base, reference, bundle)
+        # An adapter that holds a whole table holds its text rows too.
+        pairs = [Pair(t, own, was, n_text) for t, own in adapter.tables.items() if (was := base.served_table(t))]
+        moved = moved_tables(_changed(compare(pairs)), bundle)
+        return against, dataclasses.replace(found, moved=[*moved, *found.moved])
+    served = read_stored_model(bundle.path)
+    if reference is not None and "base" not in bundle.inputs:
+        found = _compare_digests(served, reference, bundle)
+        adapted = {pair.weight for pair in adapter.pairs}
+        if found.moved and {each.name for each in found.moved} <= adapted:
+            bundle.input("base")  # whether the adapter was merged rightly cannot be told without it
+        return "the base's fingerprint", found
+    base = read_stored_model(bundle.input("base"))
+    found = _compare_bits(served, base, bundle, adapter)
+    return "the base", found
 
 
-def _changed_rows(reference: Reference, actual: Reference) -> list[str]:
-    changed = []
-    for table, hashes in reference.text_rows.items():
-        now = actual.text_rows.get(table, ())
-        changed += [f"{table} row {i}" for i, digest in enumerate(hashes) if i >= len(now) or now[i] != digest]
-    return changed
+def _untouched(base: StoredModel, n_text: int) -> _Comparison:
+    """A base that the checkpoint stands on and does not hold: nothing of it can differ from itself."""
+    n_tables = sum(base.stored_table(table) is not None for table in TABLES)
+    return _Comparison(n_text * n_tables, len(base.others), [], set(), set(), [])
 
 
-def _moved_rows(bundle: Bundle, space: TokenSpace) -> int | None:
-    if "parent" not in bundle.inputs or bundle.form != "rows":
-        return None
-    _, before = read_rows(bundle.input("parent"), space)
-    _, now = read_rows(bundle.path, space)
-    moved = (before["embeddings"] != now["embeddings"]).any(dim=1)
-    if "lm_head" in before and "lm_head" in now:
-        moved |= (before["lm_head"] != now["lm_head"]).any(dim=1)
-    return int(moved.sum())
+def _compare_bits(now: StoredModel, base: StoredModel, bundle: Bundle, adapter: Adapter | None = None) -> _Comparison:
+    n_text = bundle.space.text_vocab_size
+    shared = sorted(now.others.keys() & base.others.keys())
+    tables = _table_pairs(now, base, n_text)
+    found = compare([*tables, *(Pair(name, now.others[name], base.others[name]) for name in shared)])
+    of_tables, of_tensors = found[: len(tables)], found[len(tables) :]
+    adapted = {pair.weight: pair for pair in (adapter.pairs if adapter else ())}
+    merged = [d for d in of_tensors if d.n_changed and d.pair.name in adapted]
+    frozen = [d for d in of_tensors if d.n_changed and d.pair.name not in adapted]
+    # Where a part of the adapted weights was merged, the others should have been.
+    if merged:
+        merged = [d for d in of_tensors if d.pair.name in adapted]
+    return _Comparison(
+        text_rows_compared=sum(pair.n_rows for pair in tables),
+        tensors_compared=len(shared) - len(merged),
+        moved=[*moved_tables(_changed(of_tables), bundle), *map(moved_tensor, frozen)],
+        unexpected=now.others.keys() - base.others.keys(),
+        missing=(base.others.keys() - now.others.keys()) | _missing_tables(now, base),
+        merges=[check_merge(d.pair.now, d.pair.base, adapted[d.pair.name]) for d in merged],
+    )
 
 
-def _stored(folder: Path) -> Any:
-    """Every tensor of a folder's safetensors files as raw bytes with its shape's rows kept: (name, array)."""
-    files = sorted(folder.glob("model*.safetensors"))
-    if not files:
-        raise BundleError(folder, "no model*.safetensors", "a Hugging Face model", "Save the model as safetensors.")
-    for file in files:
-        try:
-            with safe_open(file, framework="pt") as stored:
-                for name in stored.keys():  # noqa: SIM118 - a safetensors handle, not a dict
-                    yield name, _raw(stored.get_tensor(name))
-        except (OSError, SafetensorError) as error:
-            raise BundleError(file, f"an unreadable file ({error})", "safetensors", "Save the model again.") from None
+def _compare_digests(now: StoredModel, reference: Reference, bundle: Bundle) -> _Comparison:
+    actual = fingerprint_of(now, bundle.space.text_vocab_size)
+    rows = dict(actual.text_rows)
+    # A table that only one of the two stores is the other's embedding, where head and embedding are tied.
+    before = dict(reference.text_rows)
+    if "lm_head" in before and "lm_head" not in rows and now.tied and "embed" in rows:
+        rows["lm_head"] = rows["embed"]
+    if "lm_head" in rows and "lm_head" not in before and "embed" in before:
+        before["lm_head"] = before["embed"]
+    missing: set[str] = {f"{table} (a vocabulary table)" for table in before.keys() - rows.keys()}
+    return _Comparison(
+        text_rows_compared=sum(len(hashes) for hashes in before.values()),
+        tensors_compared=len(reference.tensors),
+        moved=moved_digests(actual, reference, rows, before, bundle),
+        unexpected=actual.tensors.keys() - reference.tensors.keys(),
+        missing=(reference.tensors.keys() - actual.tensors.keys()) | missing,
+        merges=[],
+    )
 
 
-def _raw(tensor: Any) -> np.ndarray:
-    """The tensor's bytes, its first axis kept: numpy has no bfloat16, and bits are what is compared."""
-    import torch
+def _table_pairs(now: StoredModel, base: StoredModel, n_text: int) -> list[Pair]:
+    """The tables that have bytes of their own in one of the two; a tied head is the embedding."""
+    pairs = []
+    for table in TABLES:
+        ours, theirs = now.served_table(table), base.served_table(table)
+        if table == "lm_head" and now.head is None and base.head is None:
+            continue
+        if table == "lm_head" and theirs is None:
+            theirs = base.embed
+        if ours is not None and theirs is not None:
+            pairs.append(Pair(table, ours, theirs, n_text))
+    return pairs
 
-    flat = tensor.contiguous().view(torch.uint8) if tensor.ndim else tensor.reshape(1).view(torch.uint8)
-    return flat.numpy()
+
+def _missing_tables(now: StoredModel, base: StoredModel) -> set[str]:
+    stored = ((now.served_table(table), base.stored_table(table)) for table in TABLES)
+    return {theirs.name for ours, theirs in stored if ours is None and theirs is not None}
+
+
+def _changed(differences: list[Difference]) -> list[Difference]:
+    return [difference for difference in differences if difference.n_changed]
+
+
+def _stray_in_adapter(adapter: Adapter, bundle: Bundle) -> list[str]:
+    """What of an adapter moves more than modality rows and, by low-rank pairs, the backbone."""
+    stray = [*adapter.others, *(pair.weight for pair in adapter.pairs if table_of(pair.weight))]
+    if bundle.form != "adapter":
+        stray += [tensor.name for tensor in (*adapter.tables.values(), *adapter.rows.values())]
+    elif adapter.rows:
+        n_text = bundle.space.text_vocab_size
+        stray += [f"the row of text token {token_id}" for token_id in adapter.row_ids if token_id < n_text]
+    return [f"adapter: {name}" for name in stray]

@@ -5,7 +5,6 @@ none left over. What passes is read through a memory map, so that a checkpoint o
 Format: https://github.com/huggingface/safetensors, "Format".
 """
 
-import json
 import math
 import mmap
 from collections.abc import Iterator
@@ -15,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.errors import BundleError
-from harness.files import read_json
+from harness.errors import BundleError, HarnessError
+from harness.files import parse_json, read_json
 
 # The format's own limit; a header beyond it is refused before it is read.
 MAX_HEADER_BYTES = 100_000_000
@@ -27,6 +26,9 @@ BYTES_OF = {
 }  # fmt: skip
 FLOATS = ("F8_E5M2", "F8_E4M3", "F16", "BF16", "F32", "F64")
 INDEX_SUFFIX = ".safetensors.index.json"
+# No tensor of a model has more axes, or an axis or span beyond what 64 bits count; larger numbers only cost time.
+MAX_AXES = 16
+MAX_SIZE = 2**63 - 1
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".th", ".ckpt", ".pkl", ".pickle")
 
 
@@ -65,10 +67,7 @@ class StoredTensor:
         end_row = rows if end_row is None else min(end_row, rows)
         if end_row <= first_row or self.row_bytes == 0:
             return np.empty((0, self.row_bytes), dtype=np.uint8)
-        with self.file.open("rb") as file:
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        offset = self.start + first_row * self.row_bytes
-        flat = np.frombuffer(mapped, dtype=np.uint8, count=(end_row - first_row) * self.row_bytes, offset=offset)
+        flat = self._mapped(self.start + first_row * self.row_bytes, (end_row - first_row) * self.row_bytes)
         return flat.reshape(end_row - first_row, self.row_bytes)
 
     def chunks(self, chunk_bytes: int = 16 * 2**20) -> Iterator[tuple[int, np.ndarray]]:
@@ -77,6 +76,24 @@ class StoredTensor:
         step = max(1, chunk_bytes // max(1, self.row_bytes))
         for first in range(0, rows, step):
             yield first, self.raw(first, first + step)
+
+    def pieces(self, piece_bytes: int = 16 * 2**20) -> Iterator[np.ndarray]:
+        """All of its bytes in order, flat uint8, whole values in each piece: bounded even where one row is huge."""
+        for offset in range(self.start, self.stop, piece_bytes):
+            yield self._mapped(offset, min(piece_bytes, self.stop - offset))
+
+    def _mapped(self, offset: int, n_bytes: int) -> np.ndarray:
+        """Bytes of the file, flat uint8. What is not looked at any more leaves the memory with the view."""
+        page = offset - offset % mmap.ALLOCATIONGRANULARITY
+        try:
+            with self.file.open("rb") as file:
+                mapped = mmap.mmap(file.fileno(), offset + n_bytes - page, access=mmap.ACCESS_READ, offset=page)
+        except (OSError, ValueError) as error:
+            # Its header was sound when it was read: the file was cut or removed since.
+            raise BundleError(
+                self.file, f"a file that changed ({error})", "the same file throughout", "Run it again."
+            ) from None
+        return np.frombuffer(mapped, dtype=np.uint8, count=n_bytes, offset=offset - page)
 
 
 def to_float32(raw: np.ndarray, dtype: str) -> np.ndarray:
@@ -104,6 +121,9 @@ def read_file(path: Path) -> dict[str, StoredTensor]:
     Raises:
         BundleError: the file is no well-formed safetensors file; says which rule it breaks.
     """
+    if path.exists() and not path.is_file():
+        # Opening a pipe would wait for ever.
+        raise BundleError(path, "no regular file", "a safetensors file", "Put the file itself there.")
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -116,7 +136,7 @@ def read_file(path: Path) -> dict[str, StoredTensor]:
         raise BundleError(
             path, error.strerror or "an unreadable file", "a safetensors file", "Check the path."
         ) from None
-    header.pop("__metadata__", None)
+    _check_metadata(path, header.pop("__metadata__", {}))
     tensors = {name: _tensor(path, name, entry, LENGTH_BYTES + length) for name, entry in header.items()}
     _check_spans(path, list(tensors.values()), LENGTH_BYTES + length, size)
     return tensors
@@ -142,7 +162,7 @@ def read_folder(folder: Path, stem: str = "model") -> dict[str, StoredTensor]:
 
 def find_pickles(folder: Path) -> list[Path]:
     """Files of a folder that are, by their name, pickles."""
-    return sorted(path for path in folder.rglob("*") if path.name.endswith(PICKLE_SUFFIXES) and path.is_file())
+    return sorted(path for path in folder.rglob("*") if path.name.lower().endswith(PICKLE_SUFFIXES) and path.is_file())
 
 
 def _read_sharded(folder: Path, index: Path) -> dict[str, StoredTensor]:
@@ -152,13 +172,13 @@ def _read_sharded(folder: Path, index: Path) -> dict[str, StoredTensor]:
         raise BundleError(index, "no weight_map of names", "tensor -> file", "Save the model again.")
     tensors: dict[str, StoredTensor] = {}
     for name in sorted(set(declared.values())):
-        path = (folder / name).resolve()
-        if not path.is_relative_to(folder.resolve()) or Path(name).name != name:
+        # A plain name: the hub's cache keeps links in its folders, so that where a file lies in the end says nothing.
+        if Path(name).name != name or not name.isprintable():
             raise BundleError(index, f"a file outside the folder ({name!r})", "files of the folder", "Do not open it.")
         for key, tensor in read_file(folder / name).items():
             if key in tensors:
                 raise BundleError(
-                    path, f"{key}, which {tensors[key].file.name} holds too", "each once", "Save it again."
+                    folder / name, f"{key}, which {tensors[key].file.name} holds too", "each once", "Save it again."
                 )
             tensors[key] = tensor
     found = declared.keys() | tensors.keys()
@@ -174,29 +194,31 @@ def _read_sharded(folder: Path, index: Path) -> dict[str, StoredTensor]:
 
 
 def _parse_header(path: Path, raw: bytes) -> dict[str, Any]:
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            raise _broken(path, "a key twice in the header", "every tensor once")
-        return found
-
     try:
-        header = json.loads(raw.decode("utf-8"), object_pairs_hook=unique)
-    except (ValueError, RecursionError):
-        raise _broken(path, "a header that is not JSON", "a JSON object") from None
+        header = parse_json(raw, path, unique_keys=True)
+    except HarnessError as error:
+        raise _broken(path, f"a header of {error.found}", "a JSON object, every tensor once") from None
     if not isinstance(header, dict):
         raise _broken(path, f"a header that is a JSON {type(header).__name__}", "an object")
     return header
 
 
+def _check_metadata(path: Path, metadata: Any) -> None:
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise _broken(path, "a __metadata__ that is no object of texts", "names and texts")
+
+
 def _tensor(path: Path, name: str, entry: Any, data_start: int) -> StoredTensor:
-    if not isinstance(entry, dict) or entry.get("dtype") not in BYTES_OF:
+    if not name.isprintable():
+        # Such a name could not be written to a report, or would act on the terminal that shows it.
+        raise _broken(path, f"a tensor called {name[:80]!a}", "printable names")
+    if not isinstance(entry, dict) or not isinstance(entry.get("dtype"), str) or entry["dtype"] not in BYTES_OF:
         raise _broken(
-            path, f"{name}: {str(entry)[:120]}", f"dtype (one of {', '.join(BYTES_OF)}), shape and data_offsets"
+            path, f"{name[:80]}: {ascii(entry)[:120]}", f"dtype (one of {', '.join(BYTES_OF)}), shape and data_offsets"
         )
     shape, span = _sizes(entry.get("shape")), _sizes(entry.get("data_offsets"))
     if shape is None or span is None or len(span) != 2:
-        raise _broken(path, f"{name}: {str(entry)[:120]}", "shape and data_offsets of whole numbers")
+        raise _broken(path, f"{name[:80]}: {ascii(entry)[:120]}", "shape and data_offsets of whole numbers")
     size = math.prod(shape) * BYTES_OF[entry["dtype"]]
     if span[1] - span[0] != size:
         raise _broken(path, f"{name}: {span[1] - span[0]} bytes", f"{size} for {entry['dtype']} {shape}")
@@ -204,8 +226,10 @@ def _tensor(path: Path, name: str, entry: Any, data_start: int) -> StoredTensor:
 
 
 def _sizes(value: Any) -> tuple[int, ...] | None:
-    """A list of whole numbers, none negative; None for anything else."""
-    ok = isinstance(value, list) and all(isinstance(v, int) and not isinstance(v, bool) and v >= 0 for v in value)
+    """A short list of whole numbers, none negative; None for anything else."""
+    if not isinstance(value, list) or len(value) > MAX_AXES:
+        return None
+    ok = all(isinstance(v, int) and not isinstance(v, bool) and 0 <= v <= MAX_SIZE for v in value)
     return tuple(value) if ok else None
 
 

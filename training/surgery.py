@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from harness.errors import BundleError
 from harness.examples import IGNORED
 from harness.files import file_sha256
-from harness.parameters import FINGERPRINT_FORMAT, fingerprint
+from harness.fingerprint import FINGERPRINT_FORMAT, fingerprint
 from harness.token_space import TokenSpace, read_token_space
 from training.batches import collate, text_sequence
 from training.checkpoints import Run, write_untrained

@@ -16,3 +16,9 @@ class Stage3Thresholds(StageThresholds):
     min_gap_noise_media_nats: float = 0.15
     min_gap_noise_media_pct: float = 8.0
     min_win_rate_noise_media: float = 0.85
+    # S3.2, times the text rows' 5 % or 95 % norm quantile. Neither spec nor field gives a number. The demo's healthy
+    # rows lie within 3.4, the field's head rows grew 2.5-fold; an untrained (zero) or blown-up (x 30) row is far out.
+    max_norm_factor: float = 10.0
+    # S3.2, rows whose id is in the shards and that did not move, per cent; ours. An id of one clip alone may fall into
+    # no batch (the demo: 0.08 % after 200 steps); updates lost to rounding or masking leave most rows unmoved.
+    max_unmoved_seen_rows_pct: float = 1.0

@@ -19,3 +19,8 @@ class Stage4Thresholds(StageThresholds):
     recommended_ablation_examples: int = 256
     # P0.2, P0.3: the field's golden sets hold 64 examples a task.
     generation_examples: int = 64
+    # P0.5, merged weights, in float32 units in the last place of a tensor's largest value. Merging in float32, summed
+    # in any order, leaves 1 or 2; merging in bfloat16 leaves up to 32,768.
+    max_merge_error_f32_units: float = 64.0
+    # P0.5, golden examples a task that are run with and without the adapter: one changed logit would do.
+    adapter_effect_examples: int = 2

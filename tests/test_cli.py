@@ -1,6 +1,7 @@
 """The console script."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,9 +54,9 @@ def test_run_of_an_unknown_stage_is_a_usage_error() -> None:
 
 def test_run_is_the_same_run_from_any_folder(pytester: pytest.Pytester, tiny: Tiny) -> None:
     out = tiny.root / "out"
-    command = ["-m", "gates.cli", "run", "stage4", f"--ckpt={tiny.ckpt}", f"--out={out}", "-k", "one_token_space"]
+    command = ["run", "stage4", f"--ckpt={tiny.ckpt}", f"--out={out}", "-k", "one_token_space"]
 
-    result = pytester.run("python", "-c", "from gates.cli import main; main()", *command[2:])
+    result = pytester.run(sys.executable, "-c", "from gates.cli import main; main()", *command)
 
     assert result.ret == 10
     assert json.loads((out / "verdict.json").read_text())["verdict"] == "INCOMPLETE"

@@ -18,7 +18,7 @@ from harness.compliance import Compliance, count_compliance
 from harness.errors import EvidenceError, ExampleError
 from harness.evidence import Arrays, EvidenceStore
 from harness.examples import TASKS, Example, Task, read_examples, regions
-from harness.files import path_sha256, read_json, tree_sha256
+from harness.files import read_json, tree_sha256
 from harness.generation import Prompt, Sampling, expected_length, generate
 from harness.held_out import HeldOutAudit, audit_held_out
 from harness.identity import IdentityAudit, audit_identity
@@ -97,6 +97,7 @@ class Checkpoint:
     def __init__(self, bundle: Bundle, settings: Settings, listener: Listener = silent) -> None:
         self.bundle, self.settings, self.listener = bundle, settings, listener
         self.evidence = EvidenceStore(settings.out / "evidence", reuse=settings.reuse_evidence)
+        self._read: dict[str, list[Example]] = {}  # golden, dev: parsed once, asked for by every gate and task
 
     # ------------------------------------------------------------------ what is judged
 
@@ -128,10 +129,6 @@ class Checkpoint:
         model = load_model(self.bundle, device=self.device, dtype=self.settings.dtype)
         self.listener("loading the model", 1, 1, 0.0)
         return model
-
-    def input_digests(self) -> dict[str, tuple[Path, str]]:
-        """Path and digest of every input that is there."""
-        return {name: (path, path_sha256(path)) for name, path in self.bundle.inputs.items() if path.exists()}
 
     # ------------------------------------------------------------------ examples
 
@@ -220,7 +217,9 @@ class Checkpoint:
 
     def _examples(self, name: str, task: Task, *, required: bool = True) -> list[Example]:
         path = self.bundle.input(name)
-        examples = read_examples(path, self.bundle.space, [task])
+        if name not in self._read:
+            self._read[name] = read_examples(path, self.bundle.space)
+        examples = [example for example in self._read[name] if example.task == task]
         if required and not examples:
             raise ExampleError(path, f"no {task} example", "at least one", f"Add {task} examples to the {name} set.")
         return examples

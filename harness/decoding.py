@@ -1,9 +1,10 @@
 """Decoding generated ids into pictures and sounds, and holding them against what the golden meta promises."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import soundfile
@@ -37,30 +38,40 @@ def decode_images(
     examples: Sequence[Example], sequences: Sequence[np.ndarray], codec: ImageCodec, space: TokenSpace, folder: Path
 ) -> list[Decoded]:
     """Decode the first `n_tokens` ids of each sequence and write `<id>.png`; a failure is a sample with its reason."""
-    decoded = []
-    for example, ids in zip(examples, sequences, strict=True):
-        picture, reason = _image(example, ids, codec, space)
-        file = None
-        if picture is not None:
-            file = folder / f"{safe_name(example.id)}.png"
-            with atomic_writer(file, "wb") as out:
-                Image.fromarray(picture).save(out, format="PNG")
-        decoded.append(Decoded(example.id, reason is None, reason, file))
-    return decoded
+
+    def write(out: IO[bytes], picture: np.ndarray) -> None:
+        Image.fromarray(picture).save(out, format="PNG")
+
+    tried = (_image(example, ids, codec, space) for example, ids in zip(examples, sequences, strict=True))
+    return _written(examples, tried, folder, ".png", write)
 
 
 def decode_sounds(
     examples: Sequence[Example], sequences: Sequence[np.ndarray], codec: AudioCodec, space: TokenSpace, folder: Path
 ) -> list[Decoded]:
     """Decode the first `n_frames * n_codebooks` ids of each sequence and write `<id>.wav`."""
+
+    def write(out: IO[bytes], wave: np.ndarray) -> None:
+        soundfile.write(out, np.clip(wave.T, -1, 1), codec.sample_rate, format="WAV", subtype="PCM_16")
+
+    tried = (_sound(example, ids, codec, space) for example, ids in zip(examples, sequences, strict=True))
+    return _written(examples, tried, folder, ".wav", write)
+
+
+def _written(
+    examples: Sequence[Example],
+    tried: Iterable[tuple[np.ndarray | None, str | None]],
+    folder: Path,
+    suffix: str,
+    write: Callable[[IO[bytes], np.ndarray], None],
+) -> list[Decoded]:
+    """Write what decoded; `tried` holds each example's media and the reason why it will not do."""
     decoded = []
-    for example, ids in zip(examples, sequences, strict=True):
-        wave, reason = _sound(example, ids, codec, space)
-        file = None
-        if wave is not None:
-            file = folder / f"{safe_name(example.id)}.wav"
+    for example, (media, reason) in zip(examples, tried, strict=True):
+        file = folder / f"{safe_name(example.id)}{suffix}" if media is not None else None
+        if file is not None and media is not None:
             with atomic_writer(file, "wb") as out:
-                soundfile.write(out, np.clip(wave.T, -1, 1), codec.sample_rate, format="WAV", subtype="PCM_16")
+                write(out, media)
         decoded.append(Decoded(example.id, reason is None, reason, file))
     return decoded
 

@@ -97,35 +97,38 @@ def test_image_codes_out_of_range_are_refused(image: ImageVQ) -> None:
         image.decode(np.full((1, image.n_tokens), image.codebook_size))
 
 
+def _python(code: str, first_on_path: Path) -> None:
+    """Run code in a fresh interpreter that looks for modules in `first_on_path` before anywhere else."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(first_on_path)!r}); {code}"],
+        cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
 @pytest.mark.parametrize("torchaudio", ["absent", "broken"])
 def test_encodec_and_transformers_import_whatever_torchaudio_is(tmp_path: Path, torchaudio: str) -> None:
     if torchaudio == "broken":
         (tmp_path / "torchaudio.py").write_text("raise OSError('libc10_cuda.so: cannot open shared object file')")
-    code = (
+
+    _python(
         "from harness.codecs.encodec_import import encodec_model_class; encodec_model_class(); "
         "from transformers import Qwen3ForCausalLM; from transformers.utils import is_torchaudio_available; "
-        "assert not is_torchaudio_available()"
+        "assert not is_torchaudio_available()",
+        tmp_path,
     )
-
-    done = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {code}"],
-        cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False,
-    )  # fmt: skip
-
-    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_a_working_torchaudio_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "torchaudio.py").write_text("__version__ = '0'\nclass transforms: pass\n")
-    code = (
-        "import torchaudio; from harness.codecs.encodec_import import encodec_parts; "
-        "\ntry: encodec_parts()\nexcept Exception: pass\n"
-        "import sys; assert sys.modules['torchaudio'] is torchaudio"
+    # As much of torchaudio as encodec asks for at import: its discriminator derives from a transform.
+    (tmp_path / "torchaudio.py").write_text(
+        "import sys, types\n__version__ = '0'\ntransforms = types.ModuleType('torchaudio.transforms')\n"
+        "transforms.Spectrogram = object\nsys.modules['torchaudio.transforms'] = transforms\n"
     )
 
-    done = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {code}"],
-        cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False,
-    )  # fmt: skip
-
-    assert done.returncode == 0, done.stderr[-2000:]
+    _python(
+        "import torchaudio; from harness.codecs.encodec_import import encodec_parts; encodec_parts(); "
+        "assert sys.modules['torchaudio'] is torchaudio; import encodec.utils; "
+        "assert encodec.utils.torchaudio is torchaudio",
+        tmp_path,
+    )

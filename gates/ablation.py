@@ -1,7 +1,7 @@
 """What both ablation gates keep beside their judgements: the paired losses, and the null control."""
 
 from gates.gate import Accept
-from harness.checkpoint import Ablation
+from harness.ablation import Ablation
 from harness.results import Measurement
 
 
@@ -12,14 +12,14 @@ def judge_null_control(accept: Accept, measured: Ablation) -> None:
 
 def keep_losses(accept: Accept, measured: Ablation, what: str) -> None:
     """Hand the report the losses of every condition; `what` was ablated: prompt or media."""
-    correct = measured.losses["correct"]
-    for name, ablated in measured.losses.items():
+    for name in measured.scores:
         if name != "correct":
+            paired = measured.pair(name)
             accept.details.setdefault("pairs", {})[f"{measured.task}: {name} {what}"] = {
-                "correct": correct.tolist(),
-                "ablated": ablated.tolist(),
+                "correct": paired.correct.tolist(),
+                "ablated": paired.ablated.tolist(),
             }
-    means = {name: float(values.mean()) for name, values in measured.losses.items()}
+    means = {name: float(each.nll.mean()) for name, each in measured.scores.items()}
     accept.details.setdefault("losses", {})[measured.task] = means
     if measured.from_dev:
         note = f"{measured.task}: {measured.from_dev} examples came from the dev set"

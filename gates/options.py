@@ -49,7 +49,7 @@ class RunOptions:
 
     def settings(self) -> Any:
         """The harness's settings for this run."""
-        from harness.checkpoint import Settings
+        from harness.settings import Settings
 
         return Settings(
             device=self.device,

@@ -1,158 +1,102 @@
-"""Ablations: the examples' own sequences with the prompt or the media taken away, and the conditions to compare.
+"""Ablations: a task's examples scored under every condition, kept pair by pair."""
 
-Conditions are made on ids, so that the sequences are those that training saw. Nothing is scored here.
-"""
-
-import hashlib
-from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from harness.errors import EvidenceError, ExampleError
-from harness.examples import Example, build_sequence, regions
-from harness.scoring import ScoreItem
+from harness.conditions import Condition, Conditions, check_conditions_differ, content_key
+from harness.errors import EvidenceError
+from harness.examples import Example, Task, regions
+from harness.scorer import Scorer
+from harness.scoring import Scores
+from harness.statistics import Paired
 from harness.token_space import TokenSpace
 
-PROMPT_CONDITIONS = ("correct", "shuffled", "empty")
-# `zero` is the spec's other word for `constant`, where media are ids; it is reported once, as `constant`.
-MEDIA_CONDITIONS = ("correct", "shuffled", "swapped", "noise", "constant")
+# The null control rescores this many examples: it must give exactly 0, so that more of them would prove nothing more.
+NULL_CONTROL_EXAMPLES = 16
 
 
-def prompt_conditions(
-    examples: Sequence[Example], space: TokenSpace, rng: np.random.Generator
-) -> dict[str, list[ScoreItem]]:
-    """Write examples under their own prompt, another example's prompt, and none.
+@dataclass(frozen=True)
+class Ablation:
+    """One task's losses under every condition.
 
-    Raises:
-        ExampleError: the prompts are too alike for a derangement.
+    Attributes:
+        task: the task.
+        examples: (N,) the examples; `from_dev` of them came from the dev set.
+        media: (N,) content keys of their media: examples that share media are no independent items.
+        scores: condition -> scores of the examples in `index`.
+        index: condition -> (M,) the examples that the condition could change.
+        null_gap: largest difference when the same inputs are scored a second time; must be 0.
+        canary_gap: largest difference when a few are scored alone.
     """
-    prompts = [example.input_ids[regions(example, space).text] for example in examples]
-    others = derangement([content_key(prompt) for prompt in prompts], rng, what="prompts")
-    no_ids = np.empty(0, dtype=np.int64)
-    return {
-        "correct": [_item(example, space) for example in examples],
-        "shuffled": [
-            with_prompt(example, prompts[other], space) for example, other in zip(examples, others, strict=True)
-        ],
-        "empty": [with_prompt(example, no_ids, space) for example in examples],
-    }
 
+    task: Task
+    examples: tuple[Example, ...]
+    from_dev: int
+    media: tuple[str, ...]
+    scores: dict[str, Scores]
+    index: dict[str, np.ndarray]
+    null_gap: float
+    canary_gap: float
 
-def media_conditions(
-    examples: Sequence[Example], space: TokenSpace, rng: np.random.Generator
-) -> dict[str, list[ScoreItem]]:
-    """Read examples of one modality with their own media, the same ids permuted, another's, noise, and one id repeated.
+    @property
+    def mass_outside(self) -> np.ndarray:
+        """(N,) probability outside the modality's ids at code positions, own prompt; NaN for read tasks."""
+        return self.scores["correct"].mass_outside
 
-    Raises:
-        ExampleError: the media are too alike for a derangement.
-    """
-    media = [example.input_ids[regions(example, space).media] for example in examples]
-    others = derangement([content_key(ids) for ids in media], rng, what="media")
-    return {
-        "correct": [_item(example, space) for example in examples],
-        "shuffled": [_with_media(e, rng.permutation(ids), space) for e, ids in zip(examples, media, strict=True)],
-        "swapped": [_with_media(e, media[other], space) for e, other in zip(examples, others, strict=True)],
-        "noise": [
-            _with_media(e, noise(e, len(ids), space, rng), space) for e, ids in zip(examples, media, strict=True)
-        ],
-        "constant": [
-            _with_media(e, constant(e, len(ids), space), space) for e, ids in zip(examples, media, strict=True)
-        ],
-    }
-
-
-def with_prompt(example: Example, text: np.ndarray, space: TokenSpace) -> ScoreItem:
-    """A write example under another prompt, text (T,) ids; its target stays as it is."""
-    media = example.input_ids[regions(example, space).media]
-    return _rebuilt(example, text, media, space)
-
-
-def noise(example: Example, length: int, space: TokenSpace, rng: np.random.Generator) -> np.ndarray:
-    """(length,) ids drawn uniformly from the range whose turn it is."""
-    ranges = [space.range_at(example.modality, p) for p in range(length)]
-    return np.array([rng.integers(r.start, r.end + 1) for r in ranges], dtype=np.int64)
-
-
-def constant(example: Example, length: int, space: TokenSpace) -> np.ndarray:
-    """(length,) ids: the first of the range whose turn it is, repeated."""
-    return np.array([space.range_at(example.modality, p).start for p in range(length)], dtype=np.int64)
-
-
-def content_key(ids: np.ndarray) -> str:
-    """A key that is equal for equal content."""
-    return hashlib.sha256(np.ascontiguousarray(ids, dtype=np.int64).tobytes()).hexdigest()
-
-
-def derangement(keys: Sequence[str], rng: np.random.Generator, *, what: str) -> np.ndarray:
-    """A permutation in which no position receives content equal to its own, (N,) int64.
-
-    Equal contents are laid side by side and the whole rotated by the size of the largest group: what arrives then
-    always comes from another group, and such a rotation exists exactly when no content fills more than half the places.
-
-    Raises:
-        ExampleError: one content fills more than half the places, so that no derangement exists.
-    """
-    n = len(keys)
-    largest = max(Counter(keys).values(), default=0)
-    if n < 2 or 2 * largest > n:
-        raise ExampleError(
-            f"{n} {what}",
-            f"{largest} with equal content",
-            "at most half of them equal",
-            "Use a more varied golden set.",
+    def pair(self, name: str) -> Paired:
+        """The examples' own losses beside those under a condition, nats per label."""
+        index = self.index[name]
+        return Paired(
+            correct=self.scores["correct"].nll[index],
+            ablated=self.scores[name].nll,
+            clusters=np.array(self.media)[index],
+            sources=np.array([self.examples[i].source for i in index]),
         )
-    group_rank = dict(zip(sorted(set(keys)), rng.permutation(len(set(keys))), strict=True))
-    order = sorted(rng.permutation(n), key=lambda i: group_rank[keys[i]])
-    result = np.empty(n, dtype=np.int64)
-    result[order] = np.roll(order, -largest)
-    return result
 
 
-def check_conditions_differ(conditions: dict[str, list[ScoreItem]], where: str) -> None:
-    """Make sure that every ablated sequence differs from the correct one: else the ablation tests nothing.
+def ablate(
+    task: Task, examples: Sequence[Example], from_dev: int, conditions: Conditions, score: Scorer, space: TokenSpace
+) -> Ablation:
+    """Score a task's examples under all conditions.
 
     Raises:
-        EvidenceError: an ablated input equals the correct one.
+        EvidenceError: a condition changes nothing, two have bit-equal losses, or the canary disagrees.
     """
-    correct = conditions["correct"]
-    for name, items in conditions.items():
-        same = [i for i, (a, b) in enumerate(zip(correct, items, strict=True)) if np.array_equal(a.ids, b.ids)]
-        if name != "correct" and same:
-            raise EvidenceError(
-                where,
-                f"{len(same)} inputs of the condition {name!r} equal to the correct ones (first: number {same[0]})",
-                "another input in every pair",
-                "Ensure the ablation tests the prompt or media: look at these examples' prompt or media ids.",
-            )
+    check_conditions_differ(conditions, f"the {task} ablation")
+    modality = examples[0].modality if examples[0].writes else None
+
+    def scored(condition: Condition, name: str) -> Scores:
+        return score(condition.items, label=f"{task}: {name}", modality=modality)
+
+    scores = {name: scored(condition, name) for name, condition in conditions.items()}
+    check_losses_differ({name: each.nll for name, each in scores.items()}, f"the {task} ablation")
+    return Ablation(
+        task=task,
+        examples=tuple(examples),
+        from_dev=from_dev,
+        media=tuple(content_key(e.input_ids[regions(e, space).media]) for e in examples),
+        scores=scores,
+        index={name: condition.index for name, condition in conditions.items()},
+        null_gap=score.null_gap(conditions["correct"].items[:NULL_CONTROL_EXAMPLES], label=f"{task}: null control"),
+        canary_gap=score.canary_gap,
+    )
 
 
 def check_losses_differ(losses: dict[str, np.ndarray], where: str) -> None:
-    """Make sure that no ablated condition has bit-equal losses throughout: that is a cache or a format bug.
+    """Make sure that no two conditions have bit-equal losses throughout: that is a cache or a format bug.
 
     Raises:
         EvidenceError: two conditions have the same losses on every example.
     """
-    for name, values in losses.items():
-        if name != "correct" and len(values) and np.array_equal(values, losses["correct"]):
-            raise EvidenceError(
-                where,
-                f"losses under {name!r} bit-equal to the correct ones on all {len(values)} examples",
-                "different losses for different inputs",
-                "The condition never reached the model: look for a cache or a wrong mask.",
-            )
-
-
-def _item(example: Example, space: TokenSpace) -> ScoreItem:
-    return ScoreItem(example.input_ids, regions(example, space).target)
-
-
-def _with_media(example: Example, media: np.ndarray, space: TokenSpace) -> ScoreItem:
-    text = example.input_ids[regions(example, space).text]
-    return _rebuilt(example, text, media, space)
-
-
-def _rebuilt(example: Example, text: np.ndarray, media: np.ndarray, space: TokenSpace) -> ScoreItem:
-    ids = build_sequence(example.task, text, media, space)
-    target = regions(example, space).target
-    return ScoreItem(ids, slice(len(ids) - (target.stop - target.start), len(ids)))
+    names = list(losses)
+    for i, name in enumerate(names):
+        for other in names[:i]:
+            if len(losses[name]) and np.array_equal(losses[name], losses[other]):
+                raise EvidenceError(
+                    where,
+                    f"losses under {name!r} bit-equal to those under {other!r} on all {len(losses[name])} examples",
+                    "different losses for different inputs",
+                    "The condition never reached the model: look for a cache or a wrong mask.",
+                )

@@ -4,17 +4,18 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from harness import ablation, decoding
+from harness import decoding
+from harness.ablation import Ablation, ablate
 from harness.adapter_effect import adapter_effect
 from harness.bundle import Bundle, Decoding, joint_sha256
 from harness.codecs.registry import load_audio_codec, load_image_codec
 from harness.compliance import Compliance, count_compliance
+from harness.conditions import media_conditions, prompt_conditions
 from harness.errors import EvidenceError, ExampleError
 from harness.evidence import Arrays, EvidenceStore
 from harness.examples import TASKS, Example, Task, read_examples, regions
@@ -26,57 +27,11 @@ from harness.model import load_model, resolve_device
 from harness.parameters import ParameterAudit, audit_parameters
 from harness.progress import Listener, silent
 from harness.rows import RowsAudit, audit_rows
-from harness.scoring import ScoreItem, score
+from harness.scorer import Scorer
+from harness.settings import Settings
 
 # Part of every evidence key: a change of what is measured, or how, makes old evidence unusable.
-MEASUREMENT_VERSION = 1
-
-# The null control rescores this many examples: it must give exactly 0, so that more of them would prove nothing more.
-NULL_CONTROL_EXAMPLES = 16
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to measure.
-
-    Attributes:
-        device, dtype: torch names; `auto` for the device takes cuda where there is one.
-        seed: of every derangement, noise, sample and bootstrap.
-        batch_tokens: padded tokens in a batch.
-        max_examples: caps every task's examples in a smoke run; None otherwise.
-        out: the output folder.
-        reuse_evidence: whether evidence found there is used.
-        threads: torch's threads in this process; None leaves torch's own choice.
-    """
-
-    device: str
-    dtype: str
-    seed: int
-    batch_tokens: int
-    max_examples: int | None
-    out: Path
-    reuse_evidence: bool = True
-    threads: int | None = None
-
-
-@dataclass(frozen=True)
-class Ablation:
-    """Paired losses of one task.
-
-    Attributes:
-        task: the task.
-        ids: the examples' ids; `from_dev` of them came from the dev set.
-        losses: condition -> (N,) nats per label token.
-        null_gap: largest difference when the same inputs are scored a second time; must be 0.
-        mass_outside: (N,) probability outside the modality's ids at code positions, own prompt; NaN for read tasks.
-    """
-
-    task: Task
-    ids: tuple[str, ...]
-    from_dev: int
-    losses: dict[str, np.ndarray]
-    null_gap: float
-    mass_outside: np.ndarray
+MEASUREMENT_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -130,6 +85,19 @@ class Checkpoint:
         self.listener("loading the model", 1, 1, 0.0)
         return model
 
+    @cached_property
+    def scorer(self) -> Scorer:
+        """Scores sequences with the model, or finds that they were scored before."""
+        return Scorer(
+            model=lambda: self.model,
+            provenance=self._measured_on(),
+            evidence=self.evidence,
+            space=self.bundle.space,
+            dtype=self.settings.dtype,
+            batch_tokens=self.settings.batch_tokens,
+            listener=self.listener,
+        )
+
     # ------------------------------------------------------------------ examples
 
     def golden(self, task: Task, limit: int | None = None) -> list[Example]:
@@ -180,11 +148,11 @@ class Checkpoint:
 
     def prompt_ablation(self, task: Task, at_least: int) -> Ablation:
         """A write task's losses under its own, another's and no prompt."""
-        return self._ablation(task, at_least, ablation.prompt_conditions)
+        return self._ablation(task, at_least, prompt_conditions)
 
     def media_ablation(self, task: Task, at_least: int) -> Ablation:
         """A read task's losses under its own, shuffled, swapped, noise and constant media."""
-        return self._ablation(task, at_least, ablation.media_conditions)
+        return self._ablation(task, at_least, media_conditions)
 
     def generations(self, task: Task, n_examples: int, how: Decoding) -> Generations:
         """What the checkpoint writes for the first golden prompts of a task."""
@@ -230,41 +198,8 @@ class Checkpoint:
 
     def _ablation(self, task: Task, at_least: int, make: Any) -> Ablation:
         examples, from_dev = self.golden_and_dev(task, at_least)
-        space = self.bundle.space
-        conditions = make(examples, space, self.rng("ablation", task))
-        ablation.check_conditions_differ(conditions, f"the {task} ablation")
-        provenance = self._provenance(f"ablation-{task}", examples, conditions=sorted(conditions))
-        arrays = self.evidence.get(provenance, lambda: self._score(task, examples, conditions))
-        losses = {name: arrays[f"nll_{name}"] for name in conditions}
-        ablation.check_losses_differ(losses, f"the {task} ablation")
-        return Ablation(
-            task=task,
-            ids=tuple(example.id for example in examples),
-            from_dev=from_dev,
-            losses=losses,
-            null_gap=float(arrays["null_gap"]),
-            mass_outside=arrays["mass_outside"],
-        )
-
-    def _score(self, task: Task, examples: list[Example], conditions: dict[str, list[ScoreItem]]) -> Arrays:
-        allowed = self.bundle.space.legal_ids(examples[0].modality) if examples[0].writes else None
-        arrays: Arrays = {}
-        for name, items in conditions.items():
-            scores = score(
-                self.model,
-                items,
-                batch_tokens=self.settings.batch_tokens,
-                allowed=allowed if name == "correct" else None,
-                listener=self.listener,
-                label=f"{task}: {name}",
-            )
-            arrays[f"nll_{name}"] = scores.nll
-            if name == "correct":
-                arrays["mass_outside"] = scores.mass_outside
-        subset = conditions["correct"][:NULL_CONTROL_EXAMPLES]
-        twice = [score(self.model, subset, batch_tokens=self.settings.batch_tokens).nll for _ in range(2)]
-        arrays["null_gap"] = np.array(np.abs(twice[0] - twice[1]).max())
-        return arrays
+        conditions = make(examples, self.bundle.space, self.rng("ablation", task))
+        return ablate(task, examples, from_dev, conditions, self.scorer, self.bundle.space)
 
     def _generate(
         self, task: Task, examples: list[Example], expected: list[int], how: Decoding, sampling: Sampling
@@ -319,19 +254,24 @@ class Checkpoint:
             top_p=float(config.get("top_p") or 1.0),
         )
 
+    def _measured_on(self) -> dict[str, Any]:
+        """What every figure depends on beside its own inputs."""
+        return {
+            "version": MEASUREMENT_VERSION,
+            "weights_sha256": self.weights_sha256,
+            "token_space_sha256": self.bundle.space.sha256,
+            "device": self.device,
+            "dtype": self.settings.dtype,
+        }
+
     def _provenance(self, measurement: str, examples: Sequence[Example], **parameters: Any) -> dict[str, Any]:
         content = hashlib.sha256()
         for example in examples:
             content.update(len(example.input_ids).to_bytes(8, "little") + example.input_ids.tobytes())
-        return {
+        return self._measured_on() | {
             "measurement": measurement,
-            "version": MEASUREMENT_VERSION,
-            "weights_sha256": self.weights_sha256,
-            "token_space_sha256": self.bundle.space.sha256,
             "data_sha256": content.hexdigest(),
             "n": len(examples),
             "seed": self.settings.seed,
-            "device": self.device,
-            "dtype": self.settings.dtype,
             "parameters": parameters,
         }

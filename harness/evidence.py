@@ -38,16 +38,18 @@ class EvidenceStore:
     measured: list[str] = field(default_factory=list)
     reused: list[str] = field(default_factory=list)
 
-    def get(self, provenance: dict[str, Any], measure: Callable[[], Arrays]) -> Arrays:
+    def get(self, provenance: dict[str, Any], measure: Callable[[], Arrays], label: str = "") -> Arrays:
         """The arrays for this provenance: found, or measured now and kept.
 
         Args:
             provenance: JSON-able; its `measurement` names what is measured.
             measure: makes the arrays; called at most once, under a lock.
+            label: what the summary calls it; no part of the key.
         """
         canonical = json.dumps(provenance, sort_keys=True)
-        name = str(provenance["measurement"])
-        path = self.folder / f"{name}-{hashlib.sha256(canonical.encode()).hexdigest()[:24]}.npz"
+        kind = str(provenance["measurement"])
+        name = label or kind
+        path = self.folder / f"{kind}-{hashlib.sha256(canonical.encode()).hexdigest()[:24]}.npz"
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock"):
             found = _read(path, canonical) if self.reuse else None

@@ -1,5 +1,7 @@
 """Win rates and mean gaps of paired losses, with 95 % intervals. Items are examples, never tokens."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy import stats
 
@@ -9,33 +11,54 @@ CONFIDENCE_LEVEL = 0.95
 BOOTSTRAP_RESAMPLES = 5_000
 
 
-def win_rate(name: str, correct: np.ndarray, ablated: np.ndarray) -> Measurement:
+@dataclass(frozen=True)
+class Paired:
+    """The same examples under two conditions.
+
+    Attributes:
+        correct, ablated: (N,) losses, nats per token.
+        clusters: (N,) keys; examples with one key share media and are no independent items.
+        sources: (N,) where each example comes from.
+    """
+
+    correct: np.ndarray
+    ablated: np.ndarray
+    clusters: np.ndarray
+    sources: np.ndarray
+
+    @property
+    def gaps(self) -> np.ndarray:
+        """(N,) ablated minus correct, nats per token."""
+        return np.asarray(self.ablated, dtype=np.float64) - np.asarray(self.correct, dtype=np.float64)
+
+
+def win_rate(name: str, paired: Paired) -> Measurement:
     """Share of examples whose own condition has strictly the lower loss, with the exact binomial interval.
 
     Args:
         name: name of the measurement.
-        correct, ablated: (N,) losses of the same examples, nats per token. A NaN on either side makes the rate NaN.
+        paired: the losses. A NaN on either side makes the rate NaN.
 
     Source of the interval: Clopper and Pearson 1934.
     """
-    n = _check(correct, ablated)
-    if n == 0 or not (np.isfinite(correct).all() and np.isfinite(ablated).all()):
+    n = len(paired.gaps)
+    if n == 0 or not (np.isfinite(paired.correct).all() and np.isfinite(paired.ablated).all()):
         return Measurement(name=name, value=float("nan"), unit="share", n=n)
-    wins = int((correct < ablated).sum())
+    wins = int((paired.correct < paired.ablated).sum())
     interval = stats.binomtest(wins, n).proportion_ci(CONFIDENCE_LEVEL, method="exact")
     return Measurement(name=name, value=wins / n, unit="share", n=n, low=float(interval.low), high=float(interval.high))
 
 
-def mean_gap(name: str, correct: np.ndarray, ablated: np.ndarray, rng: np.random.Generator) -> Measurement:
+def mean_gap(name: str, paired: Paired, rng: np.random.Generator) -> Measurement:
     """Δ = mean(ablated - correct) in nats per token, with a paired bootstrap interval over examples.
 
     Args:
         name: name of the measurement.
-        correct, ablated: (N,) losses of the same examples, nats per token.
+        paired: the losses.
         rng: draws the resamples.
     """
-    n = _check(correct, ablated)
-    gaps = np.asarray(ablated, dtype=np.float64) - np.asarray(correct, dtype=np.float64)
+    gaps = paired.gaps
+    n = len(gaps)
     if n == 0 or not np.isfinite(gaps).all():
         return Measurement(name=name, value=float("nan"), unit="nats/token", n=n)
     low, high = _bootstrap_mean(gaps, rng)
@@ -56,12 +79,6 @@ def proportion(name: str, hits: int, n: int, unit: str = "share", scale: float =
     interval = stats.binomtest(hits, n).proportion_ci(CONFIDENCE_LEVEL, method="exact")
     low, high = float(interval.low) * scale, float(interval.high) * scale
     return Measurement(name=name, value=scale * hits / n, unit=unit, n=n, low=low, high=high)
-
-
-def _check(correct: np.ndarray, ablated: np.ndarray) -> int:
-    if correct.shape != ablated.shape or correct.ndim != 1:
-        raise ValueError(f"losses of shapes {correct.shape} and {ablated.shape}: expected the same examples twice")
-    return len(correct)
 
 
 def _bootstrap_mean(values: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:

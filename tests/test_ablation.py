@@ -7,11 +7,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from harness.ablation import (
+from harness.ablation import check_losses_differ
+from harness.conditions import (
     MEDIA_CONDITIONS,
     PROMPT_CONDITIONS,
+    Condition,
     check_conditions_differ,
-    check_losses_differ,
     derangement,
     media_conditions,
     prompt_conditions,
@@ -48,12 +49,12 @@ def test_prompt_conditions_change_the_prompt_and_nothing_else(shared_tiny: Tiny,
 
     assert tuple(conditions) == PROMPT_CONDITIONS
     check_conditions_differ(conditions, task)
-    for items in conditions.values():
-        for example, item in zip(examples, items, strict=True):
+    for condition in conditions.values():
+        for example, item in zip(examples, condition.items, strict=True):
             target = regions(example, shared_tiny.space).target
             assert np.array_equal(item.ids[item.target], example.input_ids[target])
-    assert all(len(item.ids) == item.target.stop for item in conditions["empty"])
-    assert {item.target.start for item in conditions["empty"]} == {3}  # text_start, text_end, gen
+    assert all(len(item.ids) == item.target.stop for item in conditions["empty"].items)
+    assert {item.target.start for item in conditions["empty"].items} == {3}  # text_start, text_end, gen
 
 
 @pytest.mark.parametrize("task", READ_TASKS)
@@ -65,26 +66,28 @@ def test_media_conditions_are_legal_and_keep_the_text(shared_tiny: Tiny, task: T
 
     assert tuple(conditions) == MEDIA_CONDITIONS
     check_conditions_differ(conditions, task)
-    for name, items in conditions.items():
-        for example, item in zip(examples, items, strict=True):
+    for name, condition in conditions.items():
+        for example, item in zip(examples, condition.items, strict=True):
             span = item.ids[regions(example, space).media]
             assert np.array_equal(item.ids[item.target], example.input_ids[regions(example, space).target])
             assert space.in_range(example.modality, span).all()
             # Permuting audio ids moves them out of turn, as the field's own shuffle does; the others stay in turn.
             assert name == "shuffled" or space.in_turn(example.modality, span).all()
-    for example, item in zip(examples, conditions["shuffled"], strict=True):
+    for example, item in zip(examples, conditions["shuffled"].items, strict=True):
         assert Counter(item.ids.tolist()) == Counter(example.input_ids.tolist())
 
 
 def test_conditions_that_do_not_differ_are_an_error() -> None:
     item = ScoreItem(np.arange(4), slice(2, 4))
 
+    condition = Condition((item,), np.arange(1))
+
     with pytest.raises(EvidenceError, match="1 inputs of the condition 'shuffled' equal to the correct ones"):
-        check_conditions_differ({"correct": [item], "shuffled": [item]}, "t2i")
+        check_conditions_differ({"correct": condition, "shuffled": condition}, "t2i")
 
 
 def test_bit_equal_losses_are_an_error() -> None:
     losses = np.array([1.0, 2.0])
 
-    with pytest.raises(EvidenceError, match="bit-equal to the correct ones on all 2 examples"):
+    with pytest.raises(EvidenceError, match="bit-equal to those under 'correct' on all 2 examples"):
         check_losses_differ({"correct": losses, "empty": losses.copy()}, "t2i")

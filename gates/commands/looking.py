@@ -7,11 +7,12 @@ from typing import Any
 from gates.needs import missing
 from gates.stage4.thresholds import Stage4Thresholds
 from harness.bundle import open_bundle
-from harness.checkpoint import Checkpoint, Settings
+from harness.checkpoint import Checkpoint
 from harness.errors import HarnessError
 from harness.examples import WRITE_TASKS
 from harness.inspect import inspect_bundle
 from harness.results import Verdict, read_verdict
+from harness.settings import Settings
 from harness.token_space import Modality
 
 DEFAULT_OUT = Path("outputs/gates/stage4")

@@ -34,11 +34,10 @@ def test_the_text_depends_on_the_media(checkpoint: Checkpoint, accept: Accept, t
     n = thresholds.recommended_ablation_examples
     for task in READ_TASKS:
         measured = checkpoint.media_ablation(task, n)
-        correct = measured.losses["correct"]
         for name in ("shuffled", "swapped", "noise", "constant"):
-            ablated, rng = measured.losses[name], checkpoint.rng("bootstrap", task, name)
-            gap = statistics.mean_gap(f"{task}.delta_{name}", correct, ablated, rng)
-            wins = statistics.win_rate(f"{task}.win_rate_{name}", correct, ablated)
+            paired, rng = measured.pair(name), checkpoint.rng("bootstrap", task, name)
+            gap = statistics.mean_gap(f"{task}.delta_{name}", paired, rng)
+            wins = statistics.win_rate(f"{task}.win_rate_{name}", paired)
             if name == "constant":
                 accept(gap, above=0)
                 accept.report(wins)
@@ -50,7 +49,7 @@ def test_the_text_depends_on_the_media(checkpoint: Checkpoint, accept: Accept, t
                 accept(gap, at_least=getattr(thresholds, f"min_gap_{kind}_media_nats"), recommended_n=n)
             else:
                 accept.report(gap)
-                in_pct = statistics.relative_gap(f"{task}.delta_{name}_pct", gap, correct)
+                in_pct = statistics.relative_gap(f"{task}.delta_{name}_pct", gap, paired.correct)
                 accept(in_pct, at_least=getattr(thresholds, f"min_gap_{kind}_media_pct"), recommended_n=n)
         judge_null_control(accept, measured)
         keep_losses(accept, measured, "media")

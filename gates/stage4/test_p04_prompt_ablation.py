@@ -41,12 +41,11 @@ def test_what_is_written_depends_on_the_prompt(
     for task in WRITE_TASKS:
         n = thresholds.recommended_ablation_examples
         measured = checkpoint.prompt_ablation(task, n)
-        correct = measured.losses["correct"]
         for name, at_least in min_win_rate.items():
-            ablated = measured.losses[name]
-            gap = statistics.mean_gap(f"{task}.delta_{name}", correct, ablated, checkpoint.rng("bootstrap", task, name))
+            paired = measured.pair(name)
+            gap = statistics.mean_gap(f"{task}.delta_{name}", paired, checkpoint.rng("bootstrap", task, name))
             accept(gap, above=0)
-            accept(statistics.win_rate(f"{task}.win_rate_{name}", correct, ablated), at_least=at_least, recommended_n=n)
+            accept(statistics.win_rate(f"{task}.win_rate_{name}", paired), at_least=at_least, recommended_n=n)
             if name == "empty":
                 gaps_empty.append(gap)
         judge_null_control(accept, measured)

@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 
 from harness import statistics
-from harness.ablation import with_prompt
 from harness.bundle import open_bundle
-from harness.checkpoint import Checkpoint, Generations, Settings
+from harness.checkpoint import Checkpoint, Generations
 from harness.codecs.registry import load_audio_codec, load_image_codec
+from harness.conditions import with_prompt
 from harness.examples import Example, Task, regions
 from harness.files import write_json
 from harness.results import Measurement
-from harness.scoring import ScoreItem, score
+from harness.scoring import ScoreItem
+from harness.settings import Settings
 from training.checkpoints import latest_checkpoint
 from training.demo import notes as demo_notes
 from training.demo import pictures as demo_pictures
@@ -135,15 +136,18 @@ def _swaps(
     space = checkpoint.bundle.space
     tokenizer = read_tokenizer(checkpoint.bundle.path)
     correct = [ScoreItem(e.input_ids, regions(e, space).target) for e in examples]
-    own = score(checkpoint.model, correct, batch_tokens=BATCH_TOKENS).nll
+    own = checkpoint.scorer(correct, label=f"{task}: own prompt").nll
+    sources = np.array([e.source for e in examples])
+    each_alone = np.array([e.id for e in examples])
     measured = []
     for attribute in asked[0].attributes:
         rng = checkpoint.rng("swap", task, attribute)
         captions = [_other_caption(item, attribute, asked, rng) for item in asked]
         ids = [np.array(tokenizer.encode(caption).ids, dtype=np.int64) for caption in captions]
         items = [with_prompt(example, text, space) for example, text in zip(examples, ids, strict=True)]
-        other = score(checkpoint.model, items, batch_tokens=BATCH_TOKENS).nll
-        measured.append(statistics.win_rate(f"{task}.win_rate_one_word_swapped ({attribute})", own, other))
+        other = checkpoint.scorer(items, label=f"{task}: another {attribute}").nll
+        paired = statistics.Paired(own, other, each_alone, sources)
+        measured.append(statistics.win_rate(f"{task}.win_rate_one_word_swapped ({attribute})", paired))
     return measured
 
 

@@ -1,0 +1,43 @@
+"""The canary: a few examples scored again alone. A score that depends on its batch is no measurement."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from harness.errors import EvidenceError
+from harness.scoring import ScoreItem, Scores, score
+from harness.vocabulary import Part
+
+CANARY_EXAMPLES = 8
+
+# How far two batchings of one sequence may lie apart, nats per label. float32: rounding of sums in another order.
+# bfloat16 keeps 8 bits of a logit, float16 keeps 11: a logit of 16 is known to 0.06 and 0.008.
+TOLERANCE_NATS = {"float32": 1e-5, "bfloat16": 0.05, "float16": 0.01}
+
+
+def check_alone(
+    model: Any, items: Sequence[ScoreItem], scores: Scores, *, parts: Sequence[Part], dtype: str, where: str
+) -> float:
+    """Score eight of the items again, each in a batch of its own and in input order.
+
+    Returns:
+        The largest difference, nats per label.
+
+    Raises:
+        EvidenceError: they differ by more than the precision explains, or one is NaN and the other is not.
+    """
+    chosen = np.unique(np.linspace(0, len(items) - 1, min(CANARY_EXAMPLES, len(items))).round().astype(int))
+    alone = np.array([score(model, [items[i]], parts=parts, batch_tokens=1).nll[0] for i in chosen])
+    together = scores.nll[chosen]
+    agree = np.isclose(alone, together, rtol=0, atol=TOLERANCE_NATS[dtype], equal_nan=True)
+    if not agree.all():
+        worst = int(np.argmax(np.where(agree, 0, np.nan_to_num(np.abs(alone - together), nan=np.inf))))
+        raise EvidenceError(
+            where,
+            f"sequence {chosen[worst]}: {together[worst]:.7g} nats per token in a batch, {alone[worst]:.7g} alone",
+            f"the same within {TOLERANCE_NATS[dtype]:g} in {dtype}",
+            "The scores depend on the batch: look for left padding, dropout, or a kernel that mixes rows.",
+        )
+    with np.errstate(invalid="ignore"):
+        return float(np.nan_to_num(np.abs(alone - together)).max(initial=0.0))

@@ -67,7 +67,7 @@ class Scorer:
 
         def measure() -> Arrays:
             first, second = (self._score(items, None, label)["nll_sums"] for _ in range(2))
-            return {"gap": np.abs(first - second).max(initial=0.0, keepdims=True)}
+            return {"gap": np.abs(first - second).max()}
 
         return float(self.evidence.get(provenance, measure, label)["gap"])
 

@@ -1,5 +1,6 @@
 """What a gate is, and the `accept` object that a gate's test hands its measurements to."""
 
+import copy
 import math
 import operator
 from collections.abc import Callable
@@ -14,6 +15,7 @@ MARKER = "gate"
 _RULES: dict[Op, Callable[[float, float], bool]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq,
 }  # fmt: skip
+_JUDGED = ("measurements", "details", "failures", "unclear")  # of Accept: what judging fills
 
 
 @dataclass(frozen=True)
@@ -88,12 +90,14 @@ class Accept:
         above: float | None = None,
         exactly: float | None = None,
         recommended_n: int = 0,
+        proven: bool = False,
         source: str | None = None,
     ) -> bool:
         """Judge a measurement by the published rule on its point estimate.
 
-        With fewer examples than `recommended_n`, or under `--strict`, only an interval that lies wholly on the passing
-        side passes.
+        With fewer examples than `recommended_n`, under `--strict`, or where the rule itself asks for it (`proven`: a
+        non-inferiority test is a statement about the interval), only an interval that lies wholly on the passing side
+        passes.
 
         Returns:
             Whether it passed.
@@ -107,10 +111,12 @@ class Accept:
             return False
         passed = _RULES[op](measurement.value, threshold)
         sentence = f"{measurement.name} is {_figure(measurement)}, asked for {op} {threshold:g}"
-        must_be_proven = self.strict or measurement.n < recommended_n
+        must_be_proven = proven or self.strict or measurement.n < recommended_n
         if must_be_proven and confidence not in (None, "proven"):
-            short = f"{sentence}; {measurement.n} examples are too few to tell"
-            (self.failures if confidence == "refuted" else self.unclear).append(short)
+            # Enough examples, and the point estimate itself misses: more of them are not what is lacking.
+            missed = confidence == "refuted" or (not passed and measurement.n >= recommended_n)
+            short = sentence if missed else f"{sentence}; {measurement.n} examples are too few to tell"
+            (self.failures if missed else self.unclear).append(short)
             return False
         if not passed:
             self.failures.append(sentence)
@@ -121,17 +127,49 @@ class Accept:
         self.measurements.append(measurement)
 
     def any_of(self, measurements: list[Measurement], *, at_least: float, source: str | None = None) -> bool:
-        """Judge several measurements of which one has to pass; where one does, the others are only reported."""
-        if not any(m.value is not None and m.value >= at_least for m in measurements):
-            for m in measurements:
-                self(m, at_least=at_least, source=source)
-            return False
-        for m in measurements:
-            if m.value is not None and m.value >= at_least:
-                self(m, at_least=at_least, source=source)
+        """Judge several measurements of which one has to reach a number; where one does, the others are reported."""
+        return self.either([(m, at_least) for m in measurements], source=source)
+
+    def either(
+        self, alternatives: list[tuple[Measurement, float]], *, recommended_n: int = 0, source: str | None = None
+    ) -> bool:
+        """Judge measurements of which one has to reach its number; where one does, the others are only reported.
+
+        Of those that pass, the proven ones are judged, and of those that do not, the ones that still might: what
+        another one says changes nothing.
+        """
+        passing = [(m, at_least) for m, at_least in alternatives if m.value is not None and m.value >= at_least]
+        proven = [(m, at_least) for m, at_least in passing if confidence_of(m, ">=", at_least) in (None, "proven")]
+        unclear = [(m, at_least) for m, at_least in alternatives if confidence_of(m, ">=", at_least) == "borderline"]
+        judged = proven or passing or unclear or alternatives
+        results = []
+        for m, at_least in alternatives:
+            if (m, at_least) in judged:
+                results.append(self(m, at_least=at_least, recommended_n=recommended_n, source=source))
             else:
                 self.report(m)
-        return True
+        return any(results)
+
+    def note(self, text: str) -> None:
+        """Say something in the report beside the figures."""
+        self.details.setdefault("notes", []).append(text)
+
+    def table(self, title: str, columns: list[str], rows: list[list[str | float | None]], *, note: str = "") -> None:
+        """Show a table in the report. A number that is none (NaN) becomes null, which the report shows as a dash."""
+        finite = [
+            [None if isinstance(each, float) and not math.isfinite(each) else each for each in row] for row in rows
+        ]
+        shown = {"title": title, "note": note, "columns": columns, "rows": finite}
+        self.details.setdefault("tables", []).append(shown)
+
+    def mark(self) -> dict[str, Any]:
+        """What was judged so far, to come back to."""
+        return {name: copy.deepcopy(getattr(self, name)) for name in _JUDGED}
+
+    def forget_since(self, mark: dict[str, Any]) -> None:
+        """Forget what was judged and said since the mark: it is to be judged again, on more examples."""
+        for name in _JUDGED:
+            setattr(self, name, copy.deepcopy(mark[name]))
 
     def close(self) -> None:
         """Raise what was found.

@@ -1,6 +1,7 @@
 """The plugin's options, and what a run was asked to do."""
 
 import os
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,19 @@ OVERRIDES = {
     "codecs": ("DIR", "the folder that holds the codecs, image/ and audio/"),
 }
 GATES_ROOT = Path(__file__).parent
+CACHE_VARIABLE = "MODALITY_GATES_CACHE"
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What a gate run was asked to do."""
+    """What a gate run was asked to do.
+
+    Attributes:
+        cache: the folder of evidence.
+        reuse_evidence: whether what earlier runs left there is used.
+        run_id: the same in every worker of a run, and in no other run.
+        threads: torch's threads in this process; None leaves torch's own choice.
+    """
 
     stage: Stage
     ckpt: Path
@@ -43,7 +52,9 @@ class RunOptions:
     seed: int
     batch_tokens: int
     max_examples: int | None
+    cache: Path
     reuse_evidence: bool
+    run_id: str
     strict: bool
     threads: int | None
 
@@ -60,6 +71,7 @@ class RunOptions:
             out=self.out,
             reuse_evidence=self.reuse_evidence,
             threads=self.threads,
+            evidence=self.cache,
         )
 
 
@@ -81,7 +93,13 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption("--seed", type=int, default=0, help="seed of every shuffle, sample and bootstrap (default: 0)")
     group.addoption("--batch-tokens", type=int, default=8192, metavar="N", help="padded tokens a batch (default: 8192)")
     group.addoption("--max-examples", type=int, metavar="N", help="smoke run on N examples a task: never PROMOTE")
-    group.addoption("--no-cache", action="store_true", help="measure everything again")
+    group.addoption(
+        "--cache",
+        metavar="DIR",
+        dest="evidence_cache",
+        help=f"where evidence is kept, for all checkpoints and outputs (default: ${CACHE_VARIABLE}, else OUT/evidence)",
+    )
+    group.addoption("--no-cache", action="store_true", help="measure everything again; what is measured is still kept")
     # --strict is pytest's own option; here it also asks for proven figures: the whole 95 % interval must pass.
 
 
@@ -109,11 +127,12 @@ def read_options(config: pytest.Config) -> RunOptions | None:
         thresholds = read_thresholds(THRESHOLDS[stage], Path(path) if path else None)
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from None
-    out = config.getoption("out")
+    given = config.getoption("out")
+    out = Path(given).resolve() if given else Path("outputs/gates").resolve() / stage / ckpt.resolve().name
     return RunOptions(
         stage=stage,
         ckpt=ckpt,
-        out=Path(out).resolve() if out else Path("outputs/gates").resolve() / stage / ckpt.resolve().name,
+        out=out,
         overrides={name: Path(value) for name in OVERRIDES if (value := config.getoption(name))},
         thresholds=thresholds,
         thresholds_path=Path(path) if path else None,
@@ -122,7 +141,9 @@ def read_options(config: pytest.Config) -> RunOptions | None:
         seed=config.getoption("seed"),
         batch_tokens=config.getoption("batch_tokens"),
         max_examples=config.getoption("max_examples"),
+        cache=_cache_folder(config, out),
         reuse_evidence=not config.getoption("no_cache"),
+        run_id=getattr(config, "workerinput", {}).get("testrunuid") or uuid.uuid4().hex,
         strict=bool(config.getoption("strict")),
         threads=_threads_of_a_worker(),
     )
@@ -147,6 +168,11 @@ def _checkpoint_folder(config: pytest.Config, stage: Stage) -> Path:
     if not ckpt.is_dir():
         raise pytest.UsageError(f"--ckpt={given}: no such folder; expected a checkpoint bundle")
     return ckpt
+
+
+def _cache_folder(config: pytest.Config, out: Path) -> Path:
+    given = config.getoption("evidence_cache") or os.environ.get(CACHE_VARIABLE)
+    return Path(given).expanduser().resolve() if given else out / "evidence"
 
 
 def _threads_of_a_worker() -> int | None:

@@ -1,15 +1,18 @@
 """From a test's report to a gate's outcome."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from gates.gate import Accept, Gate, GateFailedError
 from harness.errors import MissingInputError
-from harness.results import GateResult, Outcome
+from harness.evidence import Use
+from harness.results import EvidenceUse, GateResult, Outcome
 
 PROPERTY = "gate_result"
+EVIDENCE_PROPERTY = "evidence_use"
 
 
 def outcome_of(report: pytest.TestReport, call: pytest.CallInfo[None]) -> Outcome | None:
@@ -49,3 +52,17 @@ def result_of(criterion: Gate, outcome: Outcome, accept: Accept | None, call: py
 def results_in(report: pytest.TestReport) -> list[GateResult]:
     """The gate results that a report carries."""
     return [GateResult.model_validate(json.loads(str(v))) for name, v in report.user_properties if name == PROPERTY]
+
+
+def uses_in(report: pytest.TestReport) -> list[Use]:
+    """The evidence that a phase of a test used, as its report carries it."""
+    return [Use(*json.loads(str(v))) for name, v in report.user_properties if name == EVIDENCE_PROPERTY]
+
+
+def evidence_use(uses: Sequence[Use]) -> EvidenceUse:
+    """How many measurements a run made, and how many earlier runs had made for it.
+
+    What one gate measured and another used again, in this worker or the next, is no reuse.
+    """
+    measured = [use.key for use in uses if use.measured]
+    return EvidenceUse(measured=len(measured), reused=len({use.key for use in uses} - set(measured)))

@@ -4,6 +4,7 @@ Exit codes: 0 PROMOTE, 1 REJECT, 10 INCOMPLETE; pytest's own 2, 3, 4 for interru
 Nothing but a whole run with every P0 gate green exits 0.
 """
 
+import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -12,14 +13,16 @@ import pytest
 
 from gates.gate import MARKER, Accept, gate_of
 from gates.options import RunOptions, add_options, read_options
-from gates.outcomes import PROPERTY, outcome_of, result_of
+from gates.outcomes import EVIDENCE_PROPERTY, PROPERTY, outcome_of, result_of
 from gates.session import GateSession
 from gates.terminal import ProgressLine, write_summary
 from gates.thresholds import StageThresholds
 from harness.errors import HarnessError
+from harness.evidence import EvidenceStore
 
 OPTIONS = pytest.StashKey[RunOptions]()
 ACCEPT = pytest.StashKey[Accept]()
+EVIDENCE = pytest.StashKey[EvidenceStore]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -38,6 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if options is None:
         return
     config.stash[OPTIONS] = options
+    config.stash[EVIDENCE] = EvidenceStore(options.cache, options.reuse_evidence, options.run_id)
     if not hasattr(config, "workerinput"):
         # The verdict starts as INCOMPLETE, so that a run that is killed leaves no older PROMOTE behind.
         config.pluginmanager.register(VerdictMaker(GateSession.start(options, config)), "gates-verdict")
@@ -57,13 +61,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def checkpoint(request: pytest.FixtureRequest) -> Any:
     """The checkpoint under measurement (harness.checkpoint.Checkpoint)."""
-    # Imported here: only a run that measures pays for torch.
+    # Imported here: only a run of gates pays for the harness.
     from harness.bundle import open_bundle
     from harness.checkpoint import Checkpoint
 
     options = request.config.stash[OPTIONS]
     bundle = open_bundle(options.ckpt, options.overrides)
-    return Checkpoint(bundle, options.settings(), ProgressLine(request.config))
+    return Checkpoint(bundle, options.settings(), ProgressLine(request.config), request.config.stash[EVIDENCE])
 
 
 @pytest.fixture(scope="session")
@@ -75,7 +79,8 @@ def bundle_audit(request: pytest.FixtureRequest) -> Any:
     from harness.bundle_audit import audit_bundle
 
     options = request.config.stash[OPTIONS]
-    return audit_bundle(options.ckpt, options.overrides, ProgressLine(request.config))
+    evidence = request.config.stash[EVIDENCE]
+    return audit_bundle(options.ckpt, options.overrides, ProgressLine(request.config), evidence)
 
 
 @pytest.fixture(scope="session")
@@ -106,8 +111,12 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    """Attach the gate's result to the report, in a form that crosses from worker to controller."""
+    """Attach the gate's result and the evidence it used, in a form that crosses from worker to controller."""
     report: pytest.TestReport = yield  # type: ignore[assignment]
+    if EVIDENCE in item.config.stash:
+        uses = item.config.stash[EVIDENCE].uses
+        report.user_properties += [(EVIDENCE_PROPERTY, json.dumps(use)) for use in uses]
+        uses.clear()
     criterion = gate_of(item)
     if criterion is None:
         return report  # type: ignore[return-value]

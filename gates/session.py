@@ -14,12 +14,13 @@ import pytest
 from gates.gate import Gate
 from gates.next_step import next_step
 from gates.options import GATES_ROOT, RunOptions
-from gates.outcomes import results_in
+from gates.outcomes import evidence_use, results_in, uses_in
 from gates.thresholds import changed_from_spec
 from harness.bundle import Bundle, open_bundle
+from harness.device import resolve_device
 from harness.errors import HarnessError
+from harness.evidence import Use
 from harness.files import path_sha256
-from harness.model import resolve_device
 from harness.results import (
     EXIT_CODES,
     CheckpointId,
@@ -48,6 +49,8 @@ class GateSession:
     started: str
     command: str
     results: dict[str, GateResult] = field(default_factory=dict)
+    uses: list[Use] = field(default_factory=list)
+    unexplained: bool = False  # whether something failed that is no gate
     verdict: Verdict | None = None
     report_path: Path | None = None
 
@@ -56,23 +59,30 @@ class GateSession:
         """Begin a run: an INCOMPLETE verdict takes the place of any older one.
 
         Raises:
-            pytest.UsageError: the output folder cannot be written.
+            pytest.UsageError: the output folder or that of evidence cannot be written.
         """
         args = " ".join(shlex.quote(str(arg)) for arg in config.invocation_params.args)
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         session = cls(options, _criteria_of(options.stage), now, f"pytest {args}")
+        writable = "--out", options.out
         try:
             options.out.mkdir(parents=True, exist_ok=True)
             for stale in ("report.html", "summary.md"):
                 (options.out / stale).unlink(missing_ok=True)
             write_verdict(options.out / VERDICT_FILE, session._verdict(0.0, bundle=None))
+            writable = "--cache", options.cache
+            options.cache.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise pytest.UsageError(f"--out={options.out}: {error.strerror}; expected a folder to write to") from None
+            option, folder = writable
+            raise pytest.UsageError(f"{option}={folder}: {error.strerror}; expected a folder to write to") from None
         return session
 
     def collect(self, report: pytest.TestReport) -> None:
-        """Take in the gate results of a test report."""
-        for result in results_in(report):
+        """Take in the gate results of a test report, and what evidence they rest on."""
+        self.uses += uses_in(report)
+        results = results_in(report)
+        self.unexplained |= report.failed and not results
+        for result in results:
             known = self.results.get(result.id)
             if known is None or _SEVERITY[result.outcome] > _SEVERITY[known.outcome]:
                 self.results[result.id] = result
@@ -87,13 +97,20 @@ class GateSession:
             pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR,
         )  # fmt: skip
         self.verdict = self._verdict(duration_s, bundle=self._bundle())
-        # pytest's 1 with no gate red is a test beside the gates, or a teardown, that failed: not a whole green run.
-        unexplained = exitstatus != pytest.ExitCode.OK and self.verdict.verdict == "PROMOTE"
-        if interrupted or unexplained:
+        if interrupted or (self.verdict.verdict == "PROMOTE" and not self._ended_well(exitstatus)):
             self.verdict = self._demoted(self.verdict)
         write_verdict(self.options.out / VERDICT_FILE, self.verdict)
         self._render(self.verdict)
         return exitstatus if interrupted else EXIT_CODES[self.verdict.verdict]
+
+    def _ended_well(self, exitstatus: int) -> bool:
+        """Whether every gate was run, and pytest's exit status is what the gates' outcomes account for.
+
+        A red gate accounts for a failure, a P1 gate as well: that is a warning, and no reason to run again.
+        """
+        red = any(result.outcome in ("fail", "error") for result in self.results.values())
+        expected = pytest.ExitCode.TESTS_FAILED if red else pytest.ExitCode.OK
+        return exitstatus == expected and not self.unexplained and self.results.keys() == self.criteria.keys()
 
     def _render(self, verdict: Verdict) -> None:
         from reports.render import render
@@ -108,7 +125,12 @@ class GateSession:
 
     def _demoted(self, verdict: Verdict) -> Verdict:
         decision = "REJECT" if verdict.verdict == "REJECT" else "INCOMPLETE"
-        return verdict.model_copy(update={"verdict": decision, "next_step": "The run did not end well: run it again."})
+        return verdict.model_copy(
+            update={
+                "verdict": decision,
+                "next_step": "Not a whole run, or one that did not end well: run all gates again.",
+            }
+        )
 
     def _verdict(self, duration_s: float, bundle: Bundle | None) -> Verdict:
         options = self.options
@@ -138,6 +160,7 @@ class GateSession:
                 versions=_versions(),
                 started=self.started,
                 duration_s=round(duration_s, 3),
+                evidence=evidence_use(self.uses),
             ),
         )
 

@@ -62,6 +62,8 @@ def write_summary(reporter: pytest.TerminalReporter, session: Any) -> None:
     reporter.write_line("")
     reporter.write(verdict.verdict, bold=True, **_COLOURS[verdict.verdict])
     reporter.write_line(f"  {verdict.next_step}")
+    evidence = verdict.run.evidence
+    reporter.write_line(f"evidence: {evidence.measured} measured, {evidence.reused} reused")
     if session.report_path is not None:
         reporter.write_line(f"report: {session.report_path}")
 

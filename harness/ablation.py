@@ -1,15 +1,16 @@
 """Ablations: a task's examples scored under every condition, kept pair by pair."""
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from harness.conditions import Condition, Conditions, check_conditions_differ, content_key
+from harness.conditions import Condition, Conditions, check_conditions_differ, content_key, media_of
 from harness.errors import EvidenceError
-from harness.examples import Example, Task, regions
+from harness.examples import Example, Task
 from harness.scorer import Scorer
-from harness.scoring import Scores
+from harness.scores import Scores
 from harness.statistics import Paired
 from harness.token_space import TokenSpace
 
@@ -65,38 +66,74 @@ def ablate(
         EvidenceError: a condition changes nothing, two have bit-equal losses, or the canary disagrees.
     """
     check_conditions_differ(conditions, f"the {task} ablation")
+    score = replace(score, canary_gap=0.0)  # what the canary finds here, whatever was scored before
     modality = examples[0].modality if examples[0].writes else None
 
     def scored(condition: Condition, name: str) -> Scores:
         return score(condition.items, label=f"{task}: {name}", modality=modality)
 
     scores = {name: scored(condition, name) for name, condition in conditions.items()}
-    check_losses_differ({name: each.nll for name, each in scores.items()}, f"the {task} ablation")
+    index = {name: condition.index for name, condition in conditions.items()}
+    check_losses_differ({name: each.nll for name, each in scores.items()}, index, f"the {task} ablation")
     return Ablation(
         task=task,
         examples=tuple(examples),
         from_dev=from_dev,
-        media=tuple(content_key(e.input_ids[regions(e, space).media]) for e in examples),
+        media=tuple(content_key(ids) for ids in media_of(examples, space)),
         scores=scores,
-        index={name: condition.index for name, condition in conditions.items()},
+        index=index,
         null_gap=score.null_gap(conditions["correct"].items[:NULL_CONTROL_EXAMPLES], label=f"{task}: null control"),
         canary_gap=score.canary_gap,
     )
 
 
-def check_losses_differ(losses: dict[str, np.ndarray], where: str) -> None:
+def joined(blocks: Sequence[Ablation]) -> Ablation:
+    """One ablation out of several of the same task, each of examples of its own, as if they had been ablated at once.
+
+    Args:
+        blocks: at least one; a condition that only some of them have covers the examples of those.
+    """
+    starts = np.cumsum([0, *(len(block.examples) for block in blocks)])
+    names = dict.fromkeys(name for block in blocks for name in block.scores)
+    having = {
+        name: [(start, b) for start, b in zip(starts, blocks, strict=False) if name in b.scores] for name in names
+    }
+    return Ablation(
+        task=blocks[0].task,
+        examples=tuple(example for block in blocks for example in block.examples),
+        from_dev=sum(block.from_dev for block in blocks),
+        media=tuple(key for block in blocks for key in block.media),
+        scores={name: _joined_scores([block.scores[name] for _, block in having[name]]) for name in names},
+        index={name: np.concatenate([start + block.index[name] for start, block in having[name]]) for name in names},
+        # np.max, unlike max, lets no NaN get lost.
+        null_gap=float(np.max([block.null_gap for block in blocks])),
+        canary_gap=float(np.max([block.canary_gap for block in blocks])),
+    )
+
+
+def _joined_scores(blocks: Sequence[Scores]) -> Scores:
+    per_item = [each.name for each in fields(Scores) if each.name != "names"]
+    arrays = {name: np.concatenate([getattr(block, name) for block in blocks]) for name in per_item}
+    return Scores(names=blocks[0].names, **arrays)
+
+
+def check_losses_differ(losses: dict[str, np.ndarray], index: dict[str, np.ndarray], where: str) -> None:
     """Make sure that no two conditions have bit-equal losses throughout: that is a cache or a format bug.
+
+    Args:
+        losses: condition -> (M,) nats per label.
+        index: condition -> (M,) the examples that they are of; two conditions are compared on those they share.
+        where: what was measured, for the message.
 
     Raises:
         EvidenceError: two conditions have the same losses on every example.
     """
-    names = list(losses)
-    for i, name in enumerate(names):
-        for other in names[:i]:
-            if len(losses[name]) and np.array_equal(losses[name], losses[other]):
-                raise EvidenceError(
-                    where,
-                    f"losses under {name!r} bit-equal to those under {other!r} on all {len(losses[name])} examples",
-                    "different losses for different inputs",
-                    "The condition never reached the model: look for a cache or a wrong mask.",
-                )
+    for one, other in itertools.combinations(losses, 2):
+        _, left, right = np.intersect1d(index[one], index[other], return_indices=True)
+        if len(left) and np.array_equal(losses[one][left], losses[other][right]):
+            raise EvidenceError(
+                where,
+                f"losses under {other!r} bit-equal to those under {one!r} on all {len(left)} examples",
+                "different losses for different inputs",
+                "The condition never reached the model: look for a cache or a wrong mask.",
+            )

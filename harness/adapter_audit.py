@@ -6,15 +6,15 @@ from pathlib import Path
 from harness.bundle import ADAPTER_CONFIG, ADAPTER_FILE, Bundle
 from harness.defects import Defects
 from harness.errors import BundleError, HarnessError
-from harness.expected_tensors import meta_model
+from harness.expected import Expected
 from harness.files import read_json
 from harness.model_audit import ModelFiles, check_type
-from harness.peft_adapter import PREFIX, AdapterArchitecture, adapter_architecture, read_adapter_config, saved_width
+from harness.peft_adapter import PREFIX, AdapterArchitecture, saved_width
 from harness.tensors import StoredTensor, read_file
 from harness.token_space import TokenSpace
 
 
-def audit_adapter(bundle: Bundle, model: ModelFiles, defects: Defects) -> dict[str, StoredTensor]:
+def audit_adapter(bundle: Bundle, model: ModelFiles, expected: Expected, defects: Defects) -> dict[str, StoredTensor]:
     """Audit a bundle's adapter against the model that it stands on. Returns its tensors."""
     folder, space = bundle.input("lora"), bundle.space
     tensors: dict[str, StoredTensor] = {}
@@ -23,8 +23,7 @@ def audit_adapter(bundle: Bundle, model: ModelFiles, defects: Defects) -> dict[s
             raise BundleError(folder, f"no {ADAPTER_FILE}", "an adapter saved as safetensors", "Save it again.")
         tensors = read_file(folder / ADAPTER_FILE)
     with defects.guard("remote_code" if _asks_for_code(folder) else "malformed"):
-        config = read_adapter_config(folder)
-        _note_base(config.base_model_name_or_path, model.folder, defects)
+        _note_base(expected.base_of_adapter(folder), model.folder, defects)
     if model.architecture is None or not tensors:
         return tensors
     own_rows = model.architecture.vocab_size
@@ -34,7 +33,7 @@ def audit_adapter(bundle: Bundle, model: ModelFiles, defects: Defects) -> dict[s
         "adapter": saved_width(tensors) or max(own_rows, space.vocab_size_total),
     }[bundle.form]
     with defects.guard("adapter_misplaced"):
-        asked = adapter_architecture(meta_model(model.folder, len(model.tensors), width), folder)
+        asked = expected.of_adapter(folder, model.folder, len(model.tensors), width)
         _check_keys(folder, tensors, asked, defects)
         if bundle.form == "adapter":
             _check_new_rows(folder, tensors, asked, model, space, defects)

@@ -10,6 +10,8 @@ from harness.adapter_audit import audit_adapter
 from harness.bundle import ROWS_FILE, ROWS_JSON, Bundle, open_bundle, read_rows_file
 from harness.defects import Defect, Defects, Kind
 from harness.errors import MissingInputError
+from harness.evidence import EvidenceStore
+from harness.expected import Expected
 from harness.finite import NotFinite, find_not_finite
 from harness.model_audit import ModelFiles, audit_model, check_type
 from harness.progress import Listener, silent
@@ -41,13 +43,19 @@ class BundleAudit:
         return tuple(defect for defect in self.defects if defect.kind == kind)
 
 
-def audit_bundle(path: Path, overrides: dict[str, Path] | None = None, listener: Listener = silent) -> BundleAudit:
+def audit_bundle(
+    path: Path,
+    overrides: dict[str, Path] | None = None,
+    listener: Listener = silent,
+    evidence: EvidenceStore | None = None,
+) -> BundleAudit:
     """Audit a checkpoint folder, its base and its adapter, as far as they can be opened.
 
     Args:
         path: the checkpoint's folder.
         overrides: input name to path; these win over bundle.json.
         listener: told how far the look at every value is.
+        evidence: where it is kept what the configs ask for.
 
     Raises:
         MissingInputError: the base is needed and not given, and nothing that was given is at fault.
@@ -59,7 +67,7 @@ def audit_bundle(path: Path, overrides: dict[str, Path] | None = None, listener:
             bundle = open_bundle(path, overrides)
             for folder in {bundle.inputs[name] for name in ("base", "lora") if name in bundle.inputs}:
                 _look_for_pickles(folder, path, defects)
-            stored, adapter = _audit_form(bundle, defects)
+            stored, adapter = _audit_form(bundle, Expected(evidence), defects)
     except MissingInputError as error:
         if not defects.found:
             raise
@@ -69,18 +77,18 @@ def audit_bundle(path: Path, overrides: dict[str, Path] | None = None, listener:
     return BundleAudit(tuple(defects.found), tuple(defects.notes), len(files), len(stored) + len(adapter), len(adapter))
 
 
-def _audit_form(bundle: Bundle, defects: Defects) -> tuple[list[StoredTensor], list[StoredTensor]]:
+def _audit_form(bundle: Bundle, expected: Expected, defects: Defects) -> tuple[list[StoredTensor], list[StoredTensor]]:
     """Audit what a bundle of its form consists of. Returns all tensors, the adapter's apart."""
     rows = _read_rows(bundle, defects) if bundle.form == "rows" else {}
     folder = bundle.path if bundle.form == "whole" else bundle.input("base")
-    model = audit_model(folder, defects)
+    model = audit_model(folder, expected, defects)
     if bundle.form == "rows":
         _check_rows(bundle, rows, model, defects)
     elif bundle.form == "whole":
         _check_width(bundle, model, defects)
     adapter: dict[str, StoredTensor] = {}
     if bundle.form == "adapter" or "lora" in bundle.inputs:
-        adapter = audit_adapter(bundle, model, defects)
+        adapter = audit_adapter(bundle, model, expected, defects)
     return [*rows.values(), *model.tensors.values()], list(adapter.values())
 
 

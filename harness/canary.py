@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from harness.errors import EvidenceError
-from harness.scoring import ScoreItem, Scores, score
+from harness.scores import ScoreItem, Scores
+from harness.scoring import score
 from harness.vocabulary import Part
 
 CANARY_EXAMPLES = 8

@@ -1,37 +1,43 @@
 """A checkpoint under measurement: every figure that gates ask for, measured when first asked and kept as evidence."""
 
 import hashlib
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 
 from harness import decoding
-from harness.ablation import Ablation, ablate
-from harness.adapter_effect import adapter_effect
-from harness.bundle import Bundle, Decoding, joint_sha256
-from harness.codecs.registry import load_audio_codec, load_image_codec
+from harness.ablation import Ablation, ablate, joined
+from harness.bundle import CHECKPOINT_SUFFIXES, Bundle, Decoding, joint_sha256
 from harness.compliance import Compliance, count_compliance
 from harness.conditions import media_conditions, prompt_conditions
+from harness.decoder import Decoder
+from harness.device import resolve_device
 from harness.errors import EvidenceError, ExampleError
 from harness.evidence import Arrays, EvidenceStore
-from harness.examples import TASKS, Example, Task, read_examples, regions
-from harness.files import read_json, tree_sha256
-from harness.generation import Prompt, Sampling, expected_length, generate
+from harness.examples import TASKS, Example, Task, expected_length, read_examples, regions
+from harness.files import tree_sha256
 from harness.held_out import HeldOutAudit, audit_held_out
 from harness.identity import IdentityAudit, audit_identity
-from harness.model import load_model, resolve_device
+from harness.looks import Looks, plan
+from harness.nearest import NearestPrompt, measure_nearest
 from harness.parameters import ParameterAudit, audit_parameters
 from harness.progress import Listener, silent
+from harness.retrieval import Retrieval, retrieve
 from harness.rows import RowsAudit, audit_rows
+from harness.sampling import Sampling, read_sampling
 from harness.scorer import Scorer
 from harness.settings import Settings
+from harness.text_eval import TextEval, read_text_eval
+from harness.text_regression import TextLogitGap, TextRegression, measure_text
+from harness.words import prompt_words
 
 # Part of every evidence key: a change of what is measured, or how, makes old evidence unusable.
 MEASUREMENT_VERSION = 2
+_BUNDLE = "bundle.json"  # where things lie; what of it matters to a figure is in that figure's own key
 
 
 @dataclass(frozen=True)
@@ -47,12 +53,18 @@ class Generations:
 
 
 class Checkpoint:
-    """The measuring side of a gate run. Nothing here judges."""
+    """The measuring side of a gate run. Nothing here judges.
 
-    def __init__(self, bundle: Bundle, settings: Settings, listener: Listener = silent) -> None:
+    torch and the model are imported where something is measured: a run that finds all of its evidence needs neither.
+    """
+
+    def __init__(
+        self, bundle: Bundle, settings: Settings, listener: Listener = silent, evidence: EvidenceStore | None = None
+    ) -> None:
         self.bundle, self.settings, self.listener = bundle, settings, listener
-        self.evidence = EvidenceStore(settings.out / "evidence", reuse=settings.reuse_evidence)
+        self.evidence = evidence or EvidenceStore(settings.cache, reuse=settings.reuse_evidence)
         self._read: dict[str, list[Example]] = {}  # golden, dev: parsed once, asked for by every gate and task
+        self._ablated: dict[tuple[str, Task, int, int], Ablation] = {}  # conditions of a block, made once for all gates
 
     # ------------------------------------------------------------------ what is judged
 
@@ -68,16 +80,28 @@ class Checkpoint:
 
     @cached_property
     def weights_sha256(self) -> str:
-        """Digest of everything that the model's numbers depend on: the checkpoint and its base."""
-        parts = {"checkpoint": self.sha256}
+        """Digest of everything that the model's numbers depend on, and of nothing that says where it lies."""
+        parts = {"checkpoint": tree_sha256(self.bundle.path, CHECKPOINT_SUFFIXES, leave_out=(_BUNDLE,))}
+        # The adapter in use by itself, even where it lies in the checkpoint: of several there, it is the one named.
+        if "lora" in self.bundle.inputs:
+            parts["lora"] = tree_sha256(self.bundle.input("lora"), CHECKPOINT_SUFFIXES)
         # A whole model stands alone, unless an adapter lies beside it: whether that is merged, the base tells.
         if self.bundle.form != "whole" or {"lora", "base"} <= self.bundle.inputs.keys():
-            parts["base"] = tree_sha256(self.bundle.input("base"), (".safetensors", ".json"))
+            parts["base"] = self.base_sha256
         return joint_sha256(parts)
+
+    @cached_property
+    def base_sha256(self) -> str:
+        """Digest of the base."""
+        return tree_sha256(self.bundle.input("base"), (".safetensors", ".json"))
 
     @cached_property
     def model(self) -> Any:
         """The model, loaded when first needed."""
+        import torch
+
+        from harness.model import load_model
+
         if self.settings.threads:
             torch.set_num_threads(self.settings.threads)
         self.listener("loading the model", 0, 1, 0.0)
@@ -98,7 +122,20 @@ class Checkpoint:
             listener=self.listener,
         )
 
+    @cached_property
+    def base_scorer(self) -> Scorer:
+        """Scores with the base alone; what it finds serves every checkpoint over that base."""
+        provenance = self._measured_on() | {"weights_sha256": self.base_sha256}
+        return replace(self.scorer, model=self._load_base, provenance=provenance)
+
     # ------------------------------------------------------------------ examples
+
+    @cached_property
+    def text_eval(self) -> TextEval:
+        """The text-only examples."""
+        folders = [self.bundle.path, *([self.bundle.inputs["base"]] if "base" in self.bundle.inputs else [])]
+        found = read_text_eval(self.bundle.input("text_eval"), self.bundle.space, folders)
+        return replace(found, examples=found.examples[: self.settings.max_examples])
 
     def golden(self, task: Task, limit: int | None = None) -> list[Example]:
         """The first golden examples of a task, all of them without a limit.
@@ -111,12 +148,16 @@ class Checkpoint:
     def golden_and_dev(self, task: Task, at_least: int) -> tuple[list[Example], int]:
         """All golden examples of a task, topped up from dev to `at_least`; and how many came from dev."""
         golden = self._examples("golden", task)
-        dev: list[Example] = []
-        if len(golden) < at_least and "dev" in self.bundle.inputs:
-            known = {example.id for example in golden}
-            dev = [e for e in self._examples("dev", task, required=False) if e.id not in known]
-        examples = self._capped([*golden, *dev[: at_least - len(golden)]], None)
+        dev = self._dev_beside(golden, task) if len(golden) < at_least else []
+        examples = self._capped([*golden, *dev[: max(0, at_least - len(golden))]], None)
         return examples, max(0, len(examples) - len(golden))
+
+    def planned_looks(self, task: Task, at_least: int, further: Sequence[int]) -> Looks:
+        """The looks at a task's golden and dev examples: `at_least` of them first, then as many as `further` says."""
+        first, _ = self.golden_and_dev(task, at_least)
+        golden = self._examples("golden", task)
+        available = self._capped([*golden, *self._dev_beside(golden, task)], None)
+        return plan(len(first), len(available), further)
 
     # ------------------------------------------------------------------ measurements
 
@@ -136,29 +177,72 @@ class Checkpoint:
         """The largest change of a logit by the adapter, over the first golden examples of every task, (N,)."""
         examples = [e for task in TASKS for e in self._examples("golden", task, required=False)[:n_examples]]
         provenance = self._provenance("adapter-effect", examples)
-        options = {"device": self.device, "dtype": self.settings.dtype}
-        return self.evidence.get(
-            provenance,
-            lambda: {"changes": adapter_effect(self.bundle, self.model, examples, **options)},
-        )["changes"]
+
+        def measure() -> Arrays:
+            from harness.adapter_effect import adapter_effect
+
+            options = {"device": self.device, "dtype": self.settings.dtype}
+            return {"changes": adapter_effect(self.bundle, self.model, examples, **options)}
+
+        return self.evidence.get(provenance, measure)["changes"]
 
     def held_out(self) -> HeldOutAudit:
         """What golden and dev examples share with what was trained on."""
         return audit_held_out(self.bundle, self.listener)
 
-    def prompt_ablation(self, task: Task, at_least: int) -> Ablation:
-        """A write task's losses under its own, another's and no prompt."""
-        return self._ablation(task, at_least, prompt_conditions)
+    def prompt_ablation(self, task: Task, at_least: int, looks: Looks | None = None) -> Ablation:
+        """A write task's losses under its own, another's and no prompt.
 
-    def media_ablation(self, task: Task, at_least: int) -> Ablation:
-        """A read task's losses under its own, shuffled, swapped, noise and constant media."""
-        return self._ablation(task, at_least, media_conditions)
+        Args:
+            task: the task.
+            at_least: examples of the first look.
+            looks: which looks have been taken; only the first where it is not given.
+        """
+        return self._ablation(task, at_least, looks, prompt_conditions)
+
+    def media_ablation(self, task: Task, at_least: int, looks: Looks | None = None) -> Ablation:
+        """A read task's losses under its own, shuffled, swapped, noise and constant media; arguments as above."""
+        return self._ablation(task, at_least, looks, media_conditions)
+
+    def text_regression(self) -> TextRegression:
+        """The loss of text-only examples, and the base's."""
+        return measure_text(self.bundle, self.text_eval, self.scorer, lambda: self.base_scorer)
+
+    def text_logit_gap(self, n_examples: int) -> TextLogitGap:
+        """How far the text logits lie from the base's, on the first text-only examples."""
+        examples = self.text_eval.examples[:n_examples]
+        provenance = self._measured_on() | {
+            "measurement": "text-logits",
+            "base_sha256": self.base_sha256,
+            "ids_sha256": [example.ids_sha256 for example in examples],
+        }
+
+        def measure() -> Arrays:
+            from harness.text_logits import text_logit_gaps
+
+            sequences = [example.ids for example in examples]
+            return text_logit_gaps(self._load_base, lambda: self.model, sequences, self.bundle.space.text_vocab_size)
+
+        arrays = self.evidence.get(provenance, measure, "text logits")
+        return TextLogitGap(examples, arrays["largest"], arrays["rows"])
+
+    def nearest_prompt(self, task: Task, at_least: int) -> NearestPrompt:
+        """A write task's losses under its own and the most similar other prompt, over the ablation's first look."""
+        examples, _ = self.golden_and_dev(task, at_least)
+        folders = [self.bundle.path, *([self.bundle.inputs["base"]] if "base" in self.bundle.inputs else [])]
+        words = prompt_words(examples, self.bundle.space, folders)
+        return measure_nearest(task, examples, words, self.rng("nearest", task), self.scorer, self.bundle.space)
+
+    def retrieval(self, task: Task, at_least: int) -> Retrieval:
+        """How the true prompts of a write task's first examples rank among others of the ablation's first look."""
+        examples, _ = self.golden_and_dev(task, at_least)
+        return retrieve(task, examples, self.rng("retrieval", task), self.scorer, self.bundle.space)
 
     def generations(self, task: Task, n_examples: int, how: Decoding) -> Generations:
         """What the checkpoint writes for the first golden prompts of a task."""
         examples = self.golden(task, n_examples)
         expected = [self._expected(example) for example in examples]
-        sampling = self._sampling()
+        sampling = read_sampling(self.bundle.path)
         provenance = self._provenance(
             f"generate-{task}-{how}", examples, decoding=how, sampling=vars(sampling), expected=expected
         )
@@ -169,12 +253,12 @@ class Checkpoint:
 
     def decoded(self, generations: Generations, folder: str) -> list[decoding.Decoded]:
         """Decode what was generated, into files below the output folder."""
-        return self._decode(generations.examples, generations.sequences, folder)
+        return self._decode(generations.examples, generations.sequences, folder, f"{generations.task}: decoding")
 
     def references(self, examples: Sequence[Example], folder: str) -> list[decoding.Decoded]:
         """Decode the golden media themselves, to be looked at beside what was generated."""
         spans = [example.input_ids[regions(example, self.bundle.space).media] for example in examples]
-        return self._decode(examples, spans, folder)
+        return self._decode(examples, spans, folder, f"{examples[0].task}: decoding golden media")
 
     def rng(self, *purpose: str) -> np.random.Generator:
         """A generator for one purpose, the same in every run with this seed."""
@@ -182,6 +266,17 @@ class Checkpoint:
         return np.random.default_rng([self.settings.seed, *np.frombuffer(digest[:16], dtype=np.uint32)])
 
     # ------------------------------------------------------------------ steps
+
+    def _load_base(self) -> Any:
+        """The base, in the place of the checkpoint's model: one is in memory at a time, and is loaded when needed."""
+        import torch
+
+        from harness.model import load_base
+
+        if self.settings.threads:
+            torch.set_num_threads(self.settings.threads)
+        vars(self).pop("model", None)
+        return load_base(self.bundle.input("base"), device=self.device, dtype=self.settings.dtype)
 
     def _examples(self, name: str, task: Task, *, required: bool = True) -> list[Example]:
         path = self.bundle.input(name)
@@ -196,14 +291,35 @@ class Checkpoint:
         caps = [cap for cap in (limit, self.settings.max_examples) if cap is not None]
         return examples[: min(caps)] if caps else examples
 
-    def _ablation(self, task: Task, at_least: int, make: Any) -> Ablation:
-        examples, from_dev = self.golden_and_dev(task, at_least)
-        conditions = make(examples, self.bundle.space, self.rng("ablation", task))
-        return ablate(task, examples, from_dev, conditions, self.scorer, self.bundle.space)
+    def _dev_beside(self, golden: list[Example], task: Task) -> list[Example]:
+        """The dev examples of a task that are not golden ones."""
+        if "dev" not in self.bundle.inputs:
+            return []
+        known = {example.id for example in golden}
+        return [e for e in self._examples("dev", task, required=False) if e.id not in known]
+
+    def _ablation(self, task: Task, at_least: int, looks: Looks | None, make: Any) -> Ablation:
+        """Every look adds a block of examples, which is ablated by itself: what was measured of the others stands."""
+        first, _ = self.golden_and_dev(task, at_least)
+        sizes = looks.so_far if looks else (len(first),)
+        examples, from_dev = self.golden_and_dev(task, sizes[-1])
+        blocks = []
+        for start, stop in itertools.pairwise((0, *sizes)):
+            block = make.__name__, task, start, stop
+            if block not in self._ablated:
+                conditions = make(examples[start:stop], self.bundle.space, self.rng("ablation", task))
+                n_dev = max(0, min(stop - start, stop - (len(examples) - from_dev)))
+                self._ablated[block] = ablate(
+                    task, examples[start:stop], n_dev, conditions, self.scorer, self.bundle.space
+                )
+            blocks.append(self._ablated[block])
+        return joined(blocks)
 
     def _generate(
         self, task: Task, examples: list[Example], expected: list[int], how: Decoding, sampling: Sampling
     ) -> Arrays:
+        from harness.generation import Prompt, generate
+
         prompts = []
         for number, (example, length) in enumerate(zip(examples, expected, strict=True)):
             start = regions(example, self.bundle.space).content.start
@@ -223,13 +339,10 @@ class Checkpoint:
         return {"ids": np.concatenate(sequences), "ends": np.cumsum([len(ids) for ids in sequences])}
 
     def _decode(
-        self, examples: Sequence[Example], sequences: Sequence[np.ndarray], folder: str
+        self, examples: Sequence[Example], sequences: Sequence[np.ndarray], folder: str, label: str
     ) -> list[decoding.Decoded]:
-        space, codecs = self.bundle.space, self.bundle.input("codecs")
-        target = self.settings.out / folder
-        if examples[0].modality == "image":
-            return decoding.decode_images(examples, sequences, load_image_codec(space, codecs), space, target)
-        return decoding.decode_sounds(examples, sequences, load_audio_codec(space, codecs), space, target)
+        decode = Decoder(self.bundle.space, self.bundle.input("codecs"), self.evidence)
+        return decoding.write_media(examples, decode(examples, sequences, label=label), self.settings.out / folder)
 
     def _expected(self, example: Example) -> int:
         length = expected_length(example.meta, example.modality)
@@ -241,18 +354,6 @@ class Checkpoint:
                 "Add image_meta or audio_meta to the golden set: lengths must come from each example, not one maximum.",
             )
         return length
-
-    def _sampling(self) -> Sampling:
-        file = self.bundle.path / "generation_config.json"
-        config = read_json(file) if file.is_file() else {}
-        if not config.get("do_sample"):
-            return Sampling()
-        return Sampling(
-            do_sample=True,
-            temperature=float(config.get("temperature") or 1.0),
-            top_k=int(config.get("top_k") or 0),
-            top_p=float(config.get("top_p") or 1.0),
-        )
 
     def _measured_on(self) -> dict[str, Any]:
         """What every figure depends on beside its own inputs."""

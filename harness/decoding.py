@@ -1,20 +1,36 @@
 """Decoding generated ids into pictures and sounds, and holding them against what the golden meta promises."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+import io
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import TYPE_CHECKING
 
 import numpy as np
-import soundfile
-from PIL import Image
 
-from harness.codecs.registry import AudioCodec, ImageCodec
-from harness.examples import Example
-from harness.files import atomic_writer
-from harness.generation import expected_length
-from harness.token_space import TokenSpace
+from harness.examples import Example, expected_length
+from harness.files import write_bytes
+from harness.token_space import Modality, TokenSpace
+
+if TYPE_CHECKING:
+    from harness.codecs.registry import AudioCodec, ImageCodec
+
+SUFFIXES: dict[Modality, str] = {"image": ".png", "audio": ".wav"}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What became of one sequence.
+
+    Attributes:
+        reason: why it will not do; None when it is what the golden meta says.
+        media: a PNG or WAV file's bytes; None when nothing could be decoded.
+    """
+
+    reason: str | None
+    media: bytes | None
 
 
 @dataclass(frozen=True)
@@ -35,44 +51,66 @@ class Decoded:
 
 
 def decode_images(
-    examples: Sequence[Example], sequences: Sequence[np.ndarray], codec: ImageCodec, space: TokenSpace, folder: Path
-) -> list[Decoded]:
-    """Decode the first `n_tokens` ids of each sequence and write `<id>.png`; a failure is a sample with its reason."""
+    examples: Sequence[Example], sequences: Sequence[np.ndarray], codec: "ImageCodec", space: TokenSpace
+) -> list[Sample]:
+    """Decode the first `n_tokens` ids of each sequence; a failure is a sample with its reason."""
+    from PIL import Image
 
-    def write(out: IO[bytes], picture: np.ndarray) -> None:
-        Image.fromarray(picture).save(out, format="PNG")
+    def png(picture: np.ndarray) -> bytes:
+        buffer = io.BytesIO()
+        Image.fromarray(picture).save(buffer, format="PNG")
+        return buffer.getvalue()
 
-    tried = (_image(example, ids, codec, space) for example, ids in zip(examples, sequences, strict=True))
-    return _written(examples, tried, folder, ".png", write)
+    tried = [_image(example, ids, codec, space) for example, ids in zip(examples, sequences, strict=True)]
+    return [Sample(reason, None if picture is None else png(picture)) for picture, reason in tried]
 
 
 def decode_sounds(
-    examples: Sequence[Example], sequences: Sequence[np.ndarray], codec: AudioCodec, space: TokenSpace, folder: Path
-) -> list[Decoded]:
-    """Decode the first `n_frames * n_codebooks` ids of each sequence and write `<id>.wav`."""
+    examples: Sequence[Example], sequences: Sequence[np.ndarray], codec: "AudioCodec", space: TokenSpace
+) -> list[Sample]:
+    """Decode the first `n_frames * n_codebooks` ids of each sequence; a failure is a sample with its reason."""
+    import soundfile
 
-    def write(out: IO[bytes], wave: np.ndarray) -> None:
-        soundfile.write(out, np.clip(wave.T, -1, 1), codec.sample_rate, format="WAV", subtype="PCM_16")
+    def wav(wave: np.ndarray) -> bytes:
+        buffer = io.BytesIO()
+        soundfile.write(buffer, np.clip(wave.T, -1, 1), codec.sample_rate, format="WAV", subtype="PCM_16")
+        return buffer.getvalue()
 
-    tried = (_sound(example, ids, codec, space) for example, ids in zip(examples, sequences, strict=True))
-    return _written(examples, tried, folder, ".wav", write)
+    tried = [_sound(example, ids, codec, space) for example, ids in zip(examples, sequences, strict=True)]
+    return [Sample(reason, None if wave is None else wav(wave)) for wave, reason in tried]
 
 
-def _written(
-    examples: Sequence[Example],
-    tried: Iterable[tuple[np.ndarray | None, str | None]],
-    folder: Path,
-    suffix: str,
-    write: Callable[[IO[bytes], np.ndarray], None],
-) -> list[Decoded]:
-    """Write what decoded; `tried` holds each example's media and the reason why it will not do."""
+def to_arrays(samples: Sequence[Sample]) -> dict[str, np.ndarray]:
+    """Samples as evidence: all media in one run of bytes, and where each ends."""
+    media = [sample.media or b"" for sample in samples]
+    about = [[sample.reason, sample.media is not None] for sample in samples]
+    return {
+        "media": np.frombuffer(b"".join(media), dtype=np.uint8),
+        "ends": np.cumsum([len(content) for content in media], dtype=np.int64),
+        "about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8),
+    }
+
+
+def from_arrays(arrays: dict[str, np.ndarray]) -> list[Sample]:
+    """The way back from `to_arrays`."""
+    content, starts = arrays["media"].tobytes(), [0, *arrays["ends"].tolist()]
+    about = json.loads(arrays["about"].tobytes())
+    return [
+        Sample(reason, content[starts[i] : starts[i + 1]] if has_media else None)
+        for i, (reason, has_media) in enumerate(about)
+    ]
+
+
+def write_media(examples: Sequence[Example], samples: Sequence[Sample], folder: Path) -> list[Decoded]:
+    """Write each sample's media as `<id>.png` or `<id>.wav`; a file that holds them already is left alone."""
     decoded = []
-    for example, (media, reason) in zip(examples, tried, strict=True):
-        file = folder / f"{safe_name(example.id)}{suffix}" if media is not None else None
-        if file is not None and media is not None:
-            with atomic_writer(file, "wb") as out:
-                write(out, media)
-        decoded.append(Decoded(example.id, reason is None, reason, file))
+    for example, sample in zip(examples, samples, strict=True):
+        file = None
+        if sample.media is not None:
+            file = folder / f"{safe_name(example.id)}{SUFFIXES[example.modality]}"
+            if not (file.is_file() and file.read_bytes() == sample.media):
+                write_bytes(file, sample.media)
+        decoded.append(Decoded(example.id, sample.reason is None, sample.reason, file))
     return decoded
 
 
@@ -85,7 +123,7 @@ def safe_name(example_id: str) -> str:
 
 
 def _image(
-    example: Example, ids: np.ndarray, codec: ImageCodec, space: TokenSpace
+    example: Example, ids: np.ndarray, codec: "ImageCodec", space: TokenSpace
 ) -> tuple[np.ndarray | None, str | None]:
     expected = expected_length(example.meta, "image") or codec.n_tokens
     sliced, reason = _slice(ids, expected, space.end_id("image"))
@@ -103,7 +141,7 @@ def _image(
 
 
 def _sound(
-    example: Example, ids: np.ndarray, codec: AudioCodec, space: TokenSpace
+    example: Example, ids: np.ndarray, codec: "AudioCodec", space: TokenSpace
 ) -> tuple[np.ndarray | None, str | None]:
     expected = expected_length(example.meta, "audio")
     if expected is None:
@@ -119,7 +157,7 @@ def _sound(
     return wave, _sound_fault(wave, example, codec, n_samples)
 
 
-def _sound_fault(wave: np.ndarray, example: Example, codec: AudioCodec, n_samples: int | None) -> str | None:
+def _sound_fault(wave: np.ndarray, example: Example, codec: "AudioCodec", n_samples: int | None) -> str | None:
     if not np.isfinite(wave).all():
         return "samples that are not finite"
     wanted_rate = example.meta.get("sample_rate", codec.sample_rate)

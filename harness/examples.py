@@ -128,6 +128,15 @@ def labels_of(example: Example, space: TokenSpace) -> np.ndarray:
     return labels
 
 
+def expected_length(meta: dict[str, Any], modality: Modality) -> int | None:
+    """How many media ids an example's meta promises: `n_frames * n_codebooks` or `n_tokens`; None when it says none."""
+    if modality == "image":
+        return meta.get("n_tokens")
+    if "n_frames" in meta and "n_codebooks" in meta:
+        return int(meta["n_frames"]) * int(meta["n_codebooks"])
+    return None
+
+
 def read_examples(path: Path, space: TokenSpace, tasks: Iterable[Task] = TASKS) -> list[Example]:
     """Read a JSONL file, or every `golden_<task>_<N>.jsonl` of a folder, keeping the examples of some tasks in order.
 
@@ -206,8 +215,8 @@ def _check_block(example: Example, space: TokenSpace, start: int, stop: int, nam
     opens, closes = space.special(f"{name}_start"), space.special(f"{name}_end")
     block = ids[start:stop]
     ok = len(block) >= 2 and block[0] == opens and block[-1] == closes
-    inner = np.isin(block[1:-1], list(space.special_ids.values()))
-    if not ok or inner.any():
+    # A set, not np.isin: blocks are short and many, and every gate asks for the regions of every example.
+    if not ok or not set(space.special_ids.values()).isdisjoint(block[1:-1].tolist()):
         raise _malformed(
             example,
             f"a block of {len(block)} ids at position {start} that is not one <|{name}_start|> … <|{name}_end|>",

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +24,11 @@ MAX_JSON_VALUES = 3_000_000  # strings among them; the largest tokenizers have t
 # Possessive, and the closing quote optional: one pass over any text, one with a string that never ends included.
 _JSON_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _NO_STRUCTURE = bytes(set(range(256)) - set(b"[]{},"))
+
+RECENT_NS = 2_000_000_000
+# Path, inode, size and times of change -> SHA-256 hex. A checkpoint and its base are hashed for the verdict and for the
+# evidence; they are read once for both. Of this process alone: what another one believed is not taken over.
+_DIGESTS: dict[tuple[str, int, int, int, int], str] = {}
 
 
 @contextlib.contextmanager
@@ -109,12 +115,21 @@ def parse_json(content: bytes, where: Path | str, *, unique_keys: bool = False) 
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 hex of a file's bytes."""
+    """SHA-256 hex of a file's bytes, read once in a process as long as the file stays as it is."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        status = os.fstat(file.fileno())
+        version = (str(path.absolute()), status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        if version not in _DIGESTS:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            # A file that was changed just now may change again and keep its time stamp, which is as coarse as the
+            # kernel's clock: it is hashed anew the next time.
+            if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) < RECENT_NS:
+                return digest
+            _DIGESTS[version] = digest
+        return _DIGESTS[version]
 
 
-def tree_sha256(folder: Path, suffixes: tuple[str, ...] | None = None) -> str:
+def tree_sha256(folder: Path, suffixes: tuple[str, ...] | None = None, leave_out: tuple[str, ...] = ()) -> str:
     """Digest of a folder: SHA-256 over the sorted lines `<sha256>  <relative path>` of its files.
 
     `sha256sum` over the same files, sorted by path, gives the same lines, so that anyone can check the figure.
@@ -122,12 +137,14 @@ def tree_sha256(folder: Path, suffixes: tuple[str, ...] | None = None) -> str:
     Args:
         folder: the folder, walked to its leaves; hidden files are left out.
         suffixes: only files that end so; all files when None.
+        leave_out: names of files that do not count.
     """
     found = []
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in relative.parts)
-        if path.is_file() and not hidden and (suffixes is None or path.name.endswith(suffixes)):
+        wanted = path.name not in leave_out and (suffixes is None or path.name.endswith(suffixes))
+        if path.is_file() and not hidden and wanted:
             found.append((relative.as_posix(), path))
     digests = _files_sha256([path for _, path in found])
     lines = [f"{digests[path]}  {name}\n" for name, path in found]

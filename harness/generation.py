@@ -16,27 +16,11 @@ import torch
 from harness.bundle import Decoding
 from harness.model import backbone_and_head
 from harness.progress import Listener, silent
+from harness.sampling import Sampling
 from harness.token_space import Modality, TokenSpace
 
 # Free generation may run this far past the expected length before it is cut off, so that a late end tag is seen.
 MARGIN_IDS = 16
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How ids are drawn: the checkpoint's generation_config, or greedy.
-
-    Attributes:
-        do_sample: False takes the most probable id.
-        temperature: divides the logits.
-        top_k: keeps the k most probable ids; 0 keeps all.
-        top_p: keeps the smallest set of ids that holds this probability.
-    """
-
-    do_sample: bool = False
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -62,15 +46,6 @@ class _Row:
     rng: np.random.Generator
     ids: list[int]
     done: bool = False
-
-
-def expected_length(meta: dict[str, Any], modality: Modality) -> int | None:
-    """How many media ids an example's meta promises: `n_frames * n_codebooks` or `n_tokens`; None when it says none."""
-    if modality == "image":
-        return meta.get("n_tokens")
-    if "n_frames" in meta and "n_codebooks" in meta:
-        return int(meta["n_frames"]) * int(meta["n_codebooks"])
-    return None
 
 
 @torch.inference_mode()

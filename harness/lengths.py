@@ -7,9 +7,8 @@ import numpy as np
 
 from harness.bundle import Bundle
 from harness.errors import HarnessError, MissingInputError
-from harness.examples import TASKS, Example, Task, read_examples, regions
+from harness.examples import TASKS, Example, Task, expected_length, read_examples, regions
 from harness.files import read_json
-from harness.generation import expected_length
 from harness.token_space import Modality, TokenSpace
 
 

@@ -24,13 +24,6 @@ from harness.token_space import TokenSpace
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
-def resolve_device(name: str) -> str:
-    """A torch device name; `auto` takes cuda where there is one."""
-    if name != "auto":
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def load_model(bundle: Bundle, *, device: str, dtype: str, low_rank: bool = True) -> Any:
     """The bundle's model in eval mode, without gradients.
 
@@ -56,6 +49,15 @@ def load_model(bundle: Bundle, *, device: str, dtype: str, low_rank: bool = True
         model = attach_adapter(model, adapter, merge=target == torch.float32, low_rank=low_rank)
     _check_width(model, bundle)
     return model.to(device).eval().requires_grad_(False)
+
+
+def load_base(folder: Path, *, device: str, dtype: str) -> Any:
+    """A base model alone, over its own vocabulary, in eval mode, without gradients.
+
+    Raises:
+        BundleError: the folder holds no model.
+    """
+    return _load_pretrained(folder, getattr(torch, dtype)).to(device).eval().requires_grad_(False)
 
 
 def is_merged(bundle: Bundle, adapter: Path) -> bool:

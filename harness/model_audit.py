@@ -9,7 +9,8 @@ import numpy as np
 from harness.bundle import ADAPTER_CONFIG
 from harness.defects import Defects
 from harness.errors import HarnessError
-from harness.expected_tensors import Architecture, architecture, meta_model
+from harness.expected import Expected
+from harness.expected_tensors import Architecture
 from harness.files import read_json
 from harness.tensors import FLOATS, INDEX_SUFFIX, StoredTensor, read_folder
 
@@ -42,7 +43,7 @@ class ModelFiles:
         return self.tensors.get(name)
 
 
-def audit_model(folder: Path, defects: Defects) -> ModelFiles:
+def audit_model(folder: Path, expected: Expected, defects: Defects) -> ModelFiles:
     """Audit a model's files against its config."""
     tensors: dict[str, StoredTensor] = {}
     asked: Architecture | None = None
@@ -50,7 +51,7 @@ def audit_model(folder: Path, defects: Defects) -> ModelFiles:
         tensors = read_folder(folder)
     if tensors:
         with defects.guard():
-            asked = architecture(meta_model(folder, len(tensors)))
+            asked = expected.of_model(folder, len(tensors))
             _check_keys(folder, tensors, asked, defects)
     for tensor in tensors.values():
         check_type(tensor, defects)

@@ -83,6 +83,13 @@ class ThresholdsUsed(_Plain):
     changed: dict[str, Any] = Field(default_factory=dict, description="name: {spec, used}")
 
 
+class EvidenceUse(_Plain):
+    """What a run measured, and what it found measured."""
+
+    measured: int = Field(default=0, description="Measurements made by this run")
+    reused: int = Field(default=0, description="Measurements that earlier runs had made and this one used")
+
+
 class RunInfo(_Plain):
     """How the run was made."""
 
@@ -93,6 +100,7 @@ class RunInfo(_Plain):
     versions: dict[str, str]
     started: str
     duration_s: float
+    evidence: EvidenceUse = Field(default_factory=EvidenceUse)
 
 
 class Verdict(_Plain):

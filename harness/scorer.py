@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from harness.canary import check_alone
 from harness.evidence import Arrays, EvidenceStore
-from harness.model import backbone_and_head
 from harness.progress import Listener
-from harness.scoring import ScoreItem, Scores, score
+from harness.scores import ScoreItem, Scores
 from harness.token_space import Modality, TokenSpace
 from harness.vocabulary import parts_of
 
@@ -72,6 +70,11 @@ class Scorer:
         return float(self.evidence.get(provenance, measure, label)["gap"])
 
     def _score(self, items: Sequence[ScoreItem], modality: Modality | None, label: str) -> Arrays:
+        # Imported here: whoever finds all scores does not wait for torch.
+        from harness.canary import check_alone
+        from harness.model import backbone_and_head
+        from harness.scoring import score
+
         model = self.model()
         parts = parts_of(self.space, len(backbone_and_head(model)[1]), modality)
         scores = score(

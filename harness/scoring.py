@@ -7,63 +7,18 @@ label was the most probable id.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import torch
 
 from harness.batching import for_each_batch
-from harness.head import through_head
+from harness.head import HeadSums, through_head
+from harness.lanes import lanes
 from harness.model import backbone_and_head
 from harness.progress import Listener, silent
+from harness.scores import ScoreItem, Scores
 from harness.vocabulary import Part
-
-
-@dataclass(frozen=True)
-class ScoreItem:
-    """A sequence to score.
-
-    Attributes:
-        ids: (L,) int64.
-        target: the half-open slice of `ids` that carries the loss; it cannot start at 0, which nothing predicts.
-    """
-
-    ids: np.ndarray
-    target: slice
-
-
-@dataclass(frozen=True)
-class Scores:
-    """What the scorer returns, in the order of the items. G is the number of names that the parts have.
-
-    Attributes:
-        names: (G,) str: `TEXT`, `SPECIAL`, `IMAGE`, `AUDIO_CB0` …; a label belongs to the part that holds its id.
-        labels: (N, G) int64, how many labels belong to each.
-        nll_sums: (N, G) float64, negative log-likelihood of those labels over the whole vocabulary, nats.
-        nll_within_sums: (N, G) float64, the same over the label's own part alone: what is left when only that part may
-            be chosen.
-        hits: (N, G) int64, how many of those labels have the largest logit of the whole vocabulary.
-        mass_outside: (N,) float64, mean probability outside the allowed parts at the labels that are allowed; NaN where
-            there is none.
-    """
-
-    names: np.ndarray
-    labels: np.ndarray
-    nll_sums: np.ndarray
-    nll_within_sums: np.ndarray
-    hits: np.ndarray
-    mass_outside: np.ndarray
-
-    @property
-    def nll(self) -> np.ndarray:
-        """(N,) float64, mean negative log-likelihood per label, nats."""
-        mean: np.ndarray = self.nll_sums.sum(1) / self.labels.sum(1)
-        return mean
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """The fields by name, to be kept as evidence: `Scores(**arrays)` is the way back."""
-        return {each.name: getattr(self, each.name) for each in fields(self)}
 
 
 @torch.inference_mode()
@@ -101,18 +56,28 @@ def score(
     scores = _empty(len(items), parts)
     started = time.monotonic()
     listener(label, 0, len(items), 0.0)
+    with lanes(head.device) as run:
 
-    def work(batch: list[int]) -> None:
-        hidden, labels, owner = _label_states(backbone, [items[i] for i in batch], head.device)
-        _collect(scores, np.array(batch)[owner], hidden, labels, head, parts)
+        def work(batch: list[list[int]]) -> None:
+            pieces = run(lambda piece: _label_states(backbone, [items[i] for i in piece], head.device), batch)
+            hidden, labels = (torch.cat(column) for column in zip(*pieces, strict=True))
+            order = [i for piece in batch for i in piece]
+            owner = np.repeat(order, [items[i].target.stop - items[i].target.start for i in order])
+            _collect(scores, owner, labels.cpu().numpy(), through_head(hidden, labels, head, parts, run), parts)
 
-    for_each_batch(
-        [len(item.ids) for item in items],
-        batch_tokens,
-        work,
-        lambda done: listener(label, done, len(items), time.monotonic() - started),
-    )
+        for_each_batch(
+            [_n_read(item) for item in items],
+            batch_tokens,
+            head.device,
+            work,
+            lambda done: listener(label, done, len(items), time.monotonic() - started),
+        )
     return scores
+
+
+def _n_read(item: ScoreItem) -> int:
+    """Ids that the model reads: what comes after the last label's predecessor changes nothing in a causal model."""
+    return item.target.stop - 1
 
 
 def _empty(n: int, parts: Sequence[Part]) -> Scores:
@@ -128,30 +93,24 @@ def _empty(n: int, parts: Sequence[Part]) -> Scores:
     )
 
 
-def _label_states(
-    backbone: Any, items: list[ScoreItem], device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
-    """Hidden states that predict the labels (P, d), the labels (P,), and each position's row in the batch (P,)."""
-    width = max(len(item.ids) for item in items)
+def _label_states(backbone: Any, items: list[ScoreItem], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Hidden states that predict the labels of the items, in order (P, d), and the labels (P,)."""
     # Padding stands on the right of a causal model: no real position ever attends to it, so no mask is needed and the
     # result does not depend on the neighbours.
-    input_ids = torch.zeros(len(items), width, dtype=torch.int64)
+    input_ids = torch.zeros(len(items), max(map(_n_read, items)), dtype=torch.int64)
     for row, item in enumerate(items):
-        input_ids[row, : len(item.ids)] = torch.from_numpy(item.ids)
-    rows = np.concatenate([np.full(item.target.stop - item.target.start, row) for row, item in enumerate(items)])
-    columns = np.concatenate([np.arange(item.target.start, item.target.stop) for item in items])
-    labels = input_ids[rows, columns].to(device)
+        input_ids[row, : _n_read(item)] = torch.from_numpy(item.ids[: _n_read(item)])
     states = backbone(input_ids=input_ids.to(device), use_cache=False).last_hidden_state  # (B, L, d)
-    return states[torch.as_tensor(rows), torch.as_tensor(columns - 1)], labels, rows
+    labels = torch.from_numpy(np.concatenate([item.ids[item.target] for item in items]))
+    wanted = [states[row, item.target.start - 1 : item.target.stop - 1] for row, item in enumerate(items)]
+    return torch.cat(wanted), labels.to(device)
 
 
-def _collect(
-    scores: Scores, owner: np.ndarray, hidden: torch.Tensor, labels: torch.Tensor, head: torch.Tensor, parts: Any
-) -> None:
+@np.errstate(invalid="ignore")  # a model that computes NaN has NaN for a score
+def _collect(scores: Scores, owner: np.ndarray, labels: np.ndarray, sums: HeadSums, parts: Sequence[Part]) -> None:
     """Fill in the rows of `scores` that the positions belong to; owner (P,) is the item of each position."""
-    sums = through_head(hidden, labels, head, parts)
     total = np.logaddexp.reduce(sums.logsumexp, axis=1)  # (P,)
-    part_of = np.searchsorted([part.stop for part in parts], labels.cpu().numpy(), side="right")
+    part_of = np.searchsorted([part.stop for part in parts], labels, side="right")
     group_of_part = np.array([int(np.flatnonzero(scores.names == part.name)[0]) for part in parts])
     group = group_of_part[part_of]
     own = np.full(len(owner), -np.inf)
@@ -171,7 +130,12 @@ def _collect(
 
 
 def _mass_outside(
-    logsumexp: np.ndarray, total: np.ndarray, part_of: np.ndarray, owner: np.ndarray, rows: np.ndarray, parts: Any
+    logsumexp: np.ndarray,
+    total: np.ndarray,
+    part_of: np.ndarray,
+    owner: np.ndarray,
+    rows: np.ndarray,
+    parts: Sequence[Part],
 ) -> np.ndarray:
     """(len(rows),) mean probability outside the allowed parts over each item's allowed labels; NaN without any."""
     allowed = np.array([part.allowed for part in parts])
@@ -182,6 +146,5 @@ def _mass_outside(
     legal = allowed[part_of]
     index = np.searchsorted(rows, owner[legal])
     counts = np.bincount(index, minlength=len(rows))
-    with np.errstate(invalid="ignore"):
-        mean: np.ndarray = np.bincount(index, outside[legal], minlength=len(rows)) / counts
+    mean: np.ndarray = np.bincount(index, outside[legal], minlength=len(rows)) / counts
     return mean

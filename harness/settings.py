@@ -14,8 +14,9 @@ class Settings:
         batch_tokens: padded tokens in a batch.
         max_examples: caps every task's examples in a smoke run; None otherwise.
         out: the output folder.
-        reuse_evidence: whether evidence found there is used.
+        reuse_evidence: whether evidence of earlier runs is used.
         threads: torch's threads in this process; None leaves torch's own choice.
+        evidence: the folder of evidence; None takes `evidence` in the output folder.
     """
 
     device: str
@@ -26,3 +27,9 @@ class Settings:
     out: Path
     reuse_evidence: bool = True
     threads: int | None = None
+    evidence: Path | None = None
+
+    @property
+    def cache(self) -> Path:
+        """The folder of evidence in force."""
+        return self.evidence or self.out / "evidence"

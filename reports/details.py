@@ -8,14 +8,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reports.format import measured, shorten
+from reports.tables import Table, is_table, read_table
 
 MAX_JSON_BYTES = 4096
 MAX_SAMPLES = 256  # per gate and task; the gates generate 64
 MAX_ROWS = 50  # of `worst` and `notes`
+MAX_TABLES = 40  # of a gate
 MAX_POINTS = 2000  # of a scatter
 MAX_NAME = 60  # characters of a sample's id and task
 MAX_TEXT = 600  # characters of a prompt, note or reason
 
+_LIMITS = {"worst": MAX_ROWS, "notes": MAX_ROWS, "tables": MAX_TABLES}
 # Read by other parts of the report, or not shown yet (curves).
 _SHOWN_ELSEWHERE = {"reason", "rerun", "curves"}
 
@@ -64,6 +67,7 @@ class Details:
     pairs: tuple[Pairs, ...] = ()
     worst: tuple[Worst, ...] = ()
     notes: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
     left_out: tuple[str, ...] = ()  # said aloud: what a limit cut
     other: str = ""  # everything else, as JSON
 
@@ -72,12 +76,14 @@ def read_details(details: dict[str, Any]) -> Details:
     """Everything but the gallery, which `read_gallery` reads because it needs the files too."""
     losses: Any = details.get("losses")
     pairs: Any = details.get("pairs")
+    tables: Any = details.get("tables")
     good = {
         "gallery": _is_list_of_dicts(details.get("gallery")),
         "losses": isinstance(losses, dict) and all(isinstance(each, dict) for each in losses.values()),
         "pairs": isinstance(pairs, dict) and all(_is_pair(each) for each in pairs.values()),
         "worst": _is_list_of_dicts(details.get("worst")),
         "notes": isinstance(details.get("notes"), list),
+        "tables": isinstance(tables, list) and all(is_table(each) for each in tables),
     }
     conditions = _conditions(losses) if good["losses"] else ()
     return Details(
@@ -88,7 +94,8 @@ def read_details(details: dict[str, Any]) -> Details:
         pairs=tuple(_pairs(str(name), each) for name, each in pairs.items()) if good["pairs"] else (),
         worst=tuple(_worst(each) for each in details["worst"][:MAX_ROWS]) if good["worst"] else (),
         notes=tuple(_text(each) for each in details["notes"][:MAX_ROWS]) if good["notes"] else (),
-        left_out=_left_out(details, [key for key in ("worst", "notes") if good[key]]),
+        tables=tuple(read_table(each) for each in tables[:MAX_TABLES]) if good["tables"] else (),
+        left_out=_left_out(details, {key: limit for key, limit in _LIMITS.items() if good[key]}),
         other=_other({key: value for key, value in details.items() if not good.get(key, key in _SHOWN_ELSEWHERE)}),
     )
 
@@ -162,8 +169,8 @@ def _worst(entry: dict[str, Any]) -> Worst:
     return Worst(_text(entry.get("id")), _text(entry.get("prompt")), _text(entry.get("note")))
 
 
-def _left_out(details: dict[str, Any], keys: list[str]) -> tuple[str, ...]:
-    cut = {key: len(details[key]) - MAX_ROWS for key in keys}
+def _left_out(details: dict[str, Any], limits: dict[str, int]) -> tuple[str, ...]:
+    cut = {key: len(details[key]) - limit for key, limit in limits.items()}
     return tuple(f"{n} more of “{key}” are in verdict.json" for key, n in cut.items() if n > 0)
 
 

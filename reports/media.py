@@ -7,7 +7,6 @@ or its sound.
 
 import base64
 import io
-import itertools
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -217,12 +216,15 @@ def _spectrogram(wave: "NDArray[np.float32]", rate: int) -> "NDArray[np.int64]":
 
     padded = np.pad(wave, FFT_SIZE // 2)
     starts = np.linspace(0, len(padded) - FFT_SIZE, COLUMNS).astype(int)
-    window = np.hanning(FFT_SIZE)
+    window = np.hanning(FFT_SIZE).astype(np.float32)  # single precision holds 150 dB; 80 are drawn
     frames = np.stack([padded[start : start + FFT_SIZE] for start in starts]) * window  # (COLUMNS, FFT_SIZE)
     magnitude = np.abs(np.fft.rfft(frames, axis=1)) / window.sum()
     hertz = np.geomspace(LOWEST_HZ, rate / 2, SPECTROGRAM_ROWS)[::-1]  # high frequencies on top
     bins = hertz * FFT_SIZE / rate
-    rows = np.stack([np.interp(bins, np.arange(magnitude.shape[1]), column) for column in magnitude], axis=1)
+    below = np.minimum(bins.astype(int), magnitude.shape[1] - 2)
+    share_above = bins - below
+    # Between two bins, linearly; of all columns at once.
+    rows = (magnitude[:, below] * (1 - share_above) + magnitude[:, below + 1] * share_above).T
     decibel = 20 * np.log10(np.maximum(rows, 1e-9))
     share = np.clip((decibel - FLOOR_DB) / (CEILING_DB - FLOOR_DB), 0, 1)
     return np.rint(share * (LEVELS - 1)).astype(np.int64)
@@ -233,7 +235,8 @@ def _waveform(wave: "NDArray[np.float32]") -> "NDArray[np.int64]":
     import numpy as np
 
     edges = np.linspace(0, len(wave), COLUMNS + 1).astype(int)
-    peaks = np.array([np.abs(wave[a : max(b, a + 1)]).max(initial=0) for a, b in itertools.pairwise(edges)])
+    starts = np.minimum(edges[:-1], len(wave) - 1)
+    peaks = np.maximum.reduceat(np.abs(wave), starts)  # of each stretch up to the next start, of one sample at least
     middle = (WAVEFORM_ROWS - 1) / 2
     distance = np.abs(np.arange(WAVEFORM_ROWS) - middle)[:, None]  # (WAVEFORM_ROWS, 1)
     inside = distance <= np.maximum(np.minimum(peaks, 1) * middle, 0.5)

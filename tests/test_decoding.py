@@ -8,7 +8,7 @@ import soundfile
 from PIL import Image
 
 from harness.codecs.registry import load_audio_codec, load_image_codec
-from harness.decoding import decode_images, decode_sounds, safe_name
+from harness.decoding import Sample, decode_images, decode_sounds, from_arrays, safe_name, to_arrays, write_media
 from harness.errors import CodecError
 from harness.examples import read_examples, regions
 from harness.token_space import parse_token_space
@@ -21,7 +21,7 @@ def test_golden_sounds_decode_to_what_their_meta_says(shared_tiny: Tiny, tmp_pat
     codec = load_audio_codec(space, shared_tiny.root / "codecs")
     spans = [e.input_ids[regions(e, space).media] for e in examples]
 
-    decoded = decode_sounds(examples, spans, codec, space, tmp_path)
+    decoded = write_media(examples, decode_sounds(examples, spans, codec, space), tmp_path)
 
     assert all(sample.ok for sample in decoded)
     assert decoded[0].file is not None
@@ -34,7 +34,8 @@ def test_golden_pictures_decode_to_their_size(shared_tiny: Tiny, tmp_path: Path)
     examples = read_examples(shared_tiny.golden, space, ["t2i"])
     spans = [e.input_ids[regions(e, space).media] for e in examples]
 
-    decoded = decode_images(examples, spans, load_image_codec(space, shared_tiny.root / "codecs"), space, tmp_path)
+    codec = load_image_codec(space, shared_tiny.root / "codecs")
+    decoded = write_media(examples, decode_images(examples, spans, codec, space), tmp_path)
 
     assert all(sample.ok for sample in decoded)
     assert decoded[0].file is not None
@@ -52,9 +53,7 @@ def test_golden_pictures_decode_to_their_size(shared_tiny: Tiny, tmp_path: Path)
     ],
     ids=["empty", "short", "codebook mismatch", "no range"],
 )
-def test_a_sound_that_does_not_decode_says_why(
-    shared_tiny: Tiny, tmp_path: Path, ids: list[str | int], reason: str
-) -> None:
+def test_a_sound_that_does_not_decode_says_why(shared_tiny: Tiny, ids: list[str | int], reason: str) -> None:
     space = shared_tiny.space
     known: dict[str | int, int] = {
         "cb0": space.audio[0].start, "cb1": space.audio[1].start, "end": space.end_id("audio")
@@ -62,24 +61,41 @@ def test_a_sound_that_does_not_decode_says_why(
     (example, *_) = read_examples(shared_tiny.golden, space, ["t2a"])
     written = np.array([known.get(i, i) for i in ids], dtype=np.int64)
 
-    (sample,) = decode_sounds(
-        [example], [written], load_audio_codec(space, shared_tiny.root / "codecs"), space, tmp_path
-    )
+    (sample,) = decode_sounds([example], [written], load_audio_codec(space, shared_tiny.root / "codecs"), space)
 
-    assert not sample.ok
+    assert sample.media is None
     assert reason in (sample.reason or "")
 
 
-def test_more_ids_than_expected_are_sliced(shared_tiny: Tiny, tmp_path: Path) -> None:
+def test_more_ids_than_expected_are_sliced(shared_tiny: Tiny) -> None:
     space = shared_tiny.space
     (example, *_) = read_examples(shared_tiny.golden, space, ["t2a"])
     span = example.input_ids[regions(example, space).media]
 
-    (sample,) = decode_sounds(
-        [example], [np.r_[span, span]], load_audio_codec(space, shared_tiny.root / "codecs"), space, tmp_path
-    )
+    codec = load_audio_codec(space, shared_tiny.root / "codecs")
+    (sample,) = decode_sounds([example], [np.r_[span, span]], codec, space)
 
-    assert sample.ok
+    assert sample.reason is None
+
+
+def test_what_was_decoded_survives_as_evidence() -> None:
+    samples = [Sample(None, b"one"), Sample("too short", None), Sample("other length", b"")]
+
+    assert from_arrays(to_arrays(samples)) == samples
+
+
+def test_intact_media_are_left_alone_and_damaged_ones_are_written_again(shared_tiny: Tiny, tmp_path: Path) -> None:
+    examples = read_examples(shared_tiny.golden, shared_tiny.space, ["t2i"])[:3]
+    samples = [Sample(None, f"picture {number}".encode()) for number in range(3)]
+    files = [decoded.file for decoded in write_media(examples, samples, tmp_path) if decoded.file is not None]
+    before = [file.stat().st_mtime_ns for file in files]
+    files[1].write_bytes(b"damaged")
+    files[2].unlink()
+
+    write_media(examples, samples, tmp_path)
+
+    assert [file.read_bytes() for file in files] == [sample.media for sample in samples]
+    assert files[0].stat().st_mtime_ns == before[0]
 
 
 def test_a_codec_with_other_weights_than_declared_is_refused(shared_tiny: Tiny) -> None:

@@ -73,9 +73,9 @@ def test_whatever_is_written_under_the_constraint_decodes(
         counts = count_compliance(written, [p.expected for p in prompts], modality, space)  # type: ignore[arg-type]
         assert (counts.out_of_range, counts.out_of_turn, counts.ended_in_place) == (0, 0, len(prompts))
         if modality == "image":
-            decoded = decode_images(examples, written, load_image_codec(space, codecs), space, tmp_path)
+            decoded = decode_images(examples, written, load_image_codec(space, codecs), space)
         else:
-            decoded = decode_sounds(examples, written, load_audio_codec(space, codecs), space, tmp_path)
+            decoded = decode_sounds(examples, written, load_audio_codec(space, codecs), space)
         assert [sample.reason for sample in decoded] == [None] * len(decoded)
 
 

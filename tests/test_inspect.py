@@ -107,7 +107,7 @@ def test_a_golden_set_that_cannot_be_read_is_a_problem_and_no_crash(tiny: Tiny) 
 
 
 def test_what_is_missing_names_its_option_and_its_gates(tiny: Tiny) -> None:
-    edit_json(tiny.ckpt / "bundle.json", codecs="../../nowhere")
+    edit_json(tiny.ckpt / "bundle.json", codecs="../../nowhere", text_eval="../../nowhere.jsonl")
 
     missing = {need["input"]: need for need in inspect(tiny.ckpt, "--quick")["missing"]}
 

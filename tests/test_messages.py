@@ -137,9 +137,9 @@ CASES = [
         "{root}/x.json: found text that is not JSON ({anything}); expected JSON. Restore the file.",
     ),
     Case(
-        "input-not-named", lambda tiny: None, lambda tiny: _opened(tiny).input("text_eval"),
-        f"{CKPT}: found no 'text_eval' in bundle.json; expected the path of text_eval. Add it there, or pass "
-        "--text-eval.",
+        "input-not-named", lambda tiny: None, lambda tiny: _opened(tiny).input("train_log"),
+        f"{CKPT}: found no 'train_log' in bundle.json; expected the path of train_log. Add it there, or pass "
+        "--train-log.",
     ),
     Case(
         "input-not-there", _without("shards"), lambda tiny: _opened(tiny).input("shards"),
@@ -209,7 +209,7 @@ def test_an_error_names_place_found_expected_and_fix(case: Case, tiny: Tiny) -> 
 
 def test_a_missing_input_is_told_apart_from_a_broken_one(tiny: Tiny) -> None:
     with pytest.raises(MissingInputError):
-        _opened(tiny).input("text_eval")
+        _opened(tiny).input("train_log")
 
 
 def test_the_tiny_token_space_is_the_one_that_the_sentences_speak_of(tiny: Tiny) -> None:

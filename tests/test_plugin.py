@@ -78,7 +78,7 @@ def test_an_untrained_checkpoint_is_rejected_gate_by_gate(pytester: pytest.Pytes
     out = tiny.root / "out"
     assert result.ret == 1
     assert _verdict(out)["verdict"] == "REJECT"
-    assert [id_ for id_, outcome in _outcomes(out).items() if outcome != "pass"] == ["P0.4"]
+    assert [id_ for id_, outcome in _outcomes(out).items() if outcome != "pass"] == ["P0.4", "P1.2"]
     (p04,) = [gate for gate in _verdict(out)["gates"] if gate["id"] == "P0.4"]
     assert p04["advice"][0].startswith("Ensure that the ablation tests the prompt's influence")
     assert {m["name"] for m in p04["measurements"]} >= {"t2i.win_rate_empty", "t2a.delta_shuffled", "t2a.null_gap"}
@@ -145,7 +145,7 @@ def test_a_golden_set_without_an_example_is_an_error(pytester: pytest.Pytester, 
     assert result.ret == 10
     found = _outcomes(tiny.root / "out")
     assert {found[id_] for id_ in ("P0.2", "P0.3", "P0.4")} == {"error"}
-    assert "fail" not in found.values()
+    assert "fail" not in [outcome for id_, outcome in found.items() if id_.startswith("P0")]
 
 
 def test_a_smoke_run_is_never_promoted(pytester: pytest.Pytester, tiny: Tiny) -> None:

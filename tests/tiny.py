@@ -32,6 +32,7 @@ N_CODEBOOKS = 2
 N_FRAMES = 4
 HIDDEN = 32
 N_SHARD_ROWS = 8  # of each modality
+N_TEXTS = 24
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ def write_tiny(root: Path, *, tied: bool = False, n_golden: int = 12, adapter: b
     for task in TASKS:
         rows = [_example(task, i, space, image, audio, rng) for i in range(n_golden)]
         write_jsonl(root / "golden" / f"golden_{task}_{n_golden}.jsonl", rows)
+    write_jsonl(root / "text_eval.jsonl", text_rows())
     write_shards(root / "shards", space)
     write_tokenizer(base)
     write_tokenizer(ckpt, space)
@@ -96,7 +98,7 @@ def write_tiny(root: Path, *, tied: bool = False, n_golden: int = 12, adapter: b
         {
             "format": "checkpoint-bundle/1", "stage": 4, "step": 20, "base": "../../base",
             "parent": "../../stage3/checkpoint_10", "shards": "../../shards", "golden": "../../golden",
-            "codecs": "../../codecs", "decoding": "constrained",
+            "text_eval": "../../text_eval.jsonl", "codecs": "../../codecs", "decoding": "constrained",
         } | ({"lora": "adapter"} if adapter else {}),
     )  # fmt: skip
     return Tiny(root, space, ckpt, root / "base", root / "golden", root / "shards")
@@ -106,6 +108,17 @@ def write_space(folder: Path, space: TokenSpace) -> None:
     """token_space.json and its sidecar."""
     write_json(folder / "token_space.json", space.raw)
     write_text(folder / "token_space.sha256", space.sha256 + "\n")
+
+
+def text_rows() -> list[dict[str, Any]]:
+    """Text-only examples of two sources, every other one as ids."""
+    rng = np.random.default_rng(7)
+    rows: list[dict[str, Any]] = []
+    for i in range(N_TEXTS):
+        ids = rng.integers(0, TEXT, size=6 + i % 5).tolist()
+        content = {"input_ids": ids} if i % 2 else {"text": " ".join(f"w{token_id}" for token_id in ids)}
+        rows.append({"id": f"text-{i}", "source": "odd" if i % 2 else "even"} | content)
+    return rows
 
 
 def write_shards(

@@ -61,7 +61,7 @@ class TextRecipe:
         NotedSpan(("second", "second", "instrument", "loudness"), 8, 14, 0.2, ("first", "instrument", "loudness")),
     )
     eval_every: int = 8  # every n-th description line is held out for text_eval.jsonl
-    eval_captions: int = 64  # held-out captions in text_eval.jsonl
+    eval_captions: int = 512  # held-out captions in text_eval.jsonl
 
 
 @dataclass(frozen=True)

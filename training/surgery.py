@@ -1,27 +1,25 @@
 """Vocabulary surgery: new rows for a token space over any text backbone, and the fingerprint of what stays frozen."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import safe_open
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from harness.errors import BundleError
-from harness.examples import IGNORED
-from harness.files import file_sha256
 from harness.fingerprint import FINGERPRINT_FORMAT, fingerprint
+from harness.scoring import score
+from harness.text_eval import read_text_eval
+from harness.text_losses import TextLosses
+from harness.text_reference import text_only_record
 from harness.token_space import TokenSpace, read_token_space
-from training.batches import collate, text_sequence
+from harness.vocabulary import parts_of
 from training.checkpoints import Run, write_untrained
 from training.recipe import Recipe, SurgeryRecipe
 from training.rows import NewRows, load_base
-from training.text import read_tokenizer
 
-_EVAL_BATCH = 32  # lines
+_BATCH_TOKENS = 8192  # padded tokens, as the gates take by default
 
 
 def run_surgery(run: Run, recipe: Recipe) -> None:
@@ -58,33 +56,22 @@ def initial_rows(model: Any, space: TokenSpace, recipe: SurgeryRecipe, seed: int
 def base_fingerprint(run: Run, model: Any, space: TokenSpace) -> dict[str, Any]:
     """base_fingerprint.json: digests of every frozen tensor and text row, shapes, and the base's own text loss."""
     reference = fingerprint(run.base, space.text_vocab_size)
-    lines = run.data / "text_eval.jsonl"
-    loss, n_tokens = text_loss(model, lines, read_tokenizer(run.base))
     return {
         "format": FINGERPRINT_FORMAT,
         "text_vocab_size": space.text_vocab_size,
         "tensors": reference.tensors,
         "text_rows": {name: list(hashes) for name, hashes in reference.text_rows.items()},
         "stored": _stored(run.base),
-        # Of the base over its own vocabulary, before any row was added: mean over all label tokens, nats.
-        "text_only": {"loss": loss, "n_tokens": n_tokens, "text_eval_sha256": file_sha256(lines)},
+        "text_only": text_only(run, model, space),
     }
 
 
-@torch.inference_mode()
-def text_loss(model: Any, lines: Path, tokenizer: Any) -> tuple[float, int]:
-    """Mean negative log-likelihood a token of text_eval.jsonl, nats, and the number of tokens."""
-    rows = [json.loads(line) for line in lines.read_text(encoding="utf-8").splitlines()]
-    ids = [np.array(row.get("input_ids") or tokenizer.encode(row["text"]).ids, dtype=np.int64) for row in rows]
-    sequences = [text_sequence(one) for one in sorted(ids, key=len)]
-    total, n_tokens = 0.0, 0
-    for start in range(0, len(sequences), _EVAL_BATCH):
-        batch = collate(sequences[start : start + _EVAL_BATCH], pad_id=0)
-        logits = model(input_ids=batch.input_ids[:, :-1], use_cache=False).logits.float()
-        labels = batch.labels[:, 1:]
-        total += float(cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum"))
-        n_tokens += int((labels != IGNORED).sum())
-    return total / n_tokens, n_tokens
+def text_only(run: Run, model: Any, space: TokenSpace) -> dict[str, Any]:
+    """The base's own loss on every text-only example, before any row is added: as the gates measure it."""
+    text_eval = read_text_eval(run.data / "text_eval.jsonl", space, [run.base])
+    parts = parts_of(space, len(model.get_output_embeddings().weight))
+    scores = score(model, text_eval.items, parts=parts, batch_tokens=_BATCH_TOKENS, label="text only")
+    return text_only_record(text_eval, TextLosses.of(scores), dtype="float32")
 
 
 def _around_mean(table: Tensor, n: int, noise: float, generator: torch.Generator) -> Tensor:

@@ -138,10 +138,17 @@ def write_text_eval(path: Path, tokenizer: Tokenizer, recipe: Recipe) -> None:
     held_out = sorted({item.caption for item in caption_items(recipe.media) if item.split == "golden"})
     step = max(1, len(held_out) // recipe.text.eval_captions)
     named = [
-        *((f"docs-{i:04d}", line) for i, line in enumerate(lines)),
-        *((f"captions-{i:04d}", line) for i, line in enumerate(held_out[::step][: recipe.text.eval_captions])),
+        *(("docs", f"docs-{i:04d}", line) for i, line in enumerate(lines)),
+        *(
+            ("captions", f"captions-{i:04d}", line)
+            for i, line in enumerate(held_out[::step][: recipe.text.eval_captions])
+        ),
     ]
-    write_jsonl(path, ({"id": name, "text": text, "input_ids": tokenizer.encode(text).ids} for name, text in named))
+    rows = (
+        {"id": name, "source": source, "text": text, "input_ids": tokenizer.encode(text).ids}
+        for source, name, text in named
+    )
+    write_jsonl(path, rows)
 
 
 def line_sequences(tokenizer: Tokenizer, lines: Sequence[Line], recipe: TextRecipe) -> list[TrainSequence]:

@@ -17,6 +17,19 @@ class Stage4Thresholds(StageThresholds):
     min_gap_empty_prompt_nats: float = 0.10
     # P0.4: "N >= 256 examples recommended; 64 is noisy".
     recommended_ablation_examples: int = 256
+    # Ours, P0.4 and P1.2: examples in all at the looks that follow where a figure is borderline.
+    further_ablation_examples: tuple[int, ...] = (512, 1024)
+    # P1.2: the spec gives no numbers ("meaningful delta"); those of the field's modality ablation, as in S3.4. "zero",
+    # which is `constant` for ids, is held to those of shuffled media, the lower ones.
+    recommended_read_ablation_examples: int = 128
+    min_gap_shuffled_media_nats: float = 0.10
+    min_gap_shuffled_media_pct: float = 5.0
+    min_win_rate_shuffled_media: float = 0.80
+    min_gap_noise_media_nats: float = 0.15
+    min_gap_noise_media_pct: float = 8.0
+    min_win_rate_noise_media: float = 0.85
+    min_gap_constant_media_nats: float = 0.10
+    min_gap_constant_media_pct: float = 5.0
     # P0.2, P0.3: the field's golden sets hold 64 examples a task.
     generation_examples: int = 64
     # P0.5, merged weights, in float32 units in the last place of a tensor's largest value. Merging in float32, summed
@@ -24,3 +37,6 @@ class Stage4Thresholds(StageThresholds):
     max_merge_error_f32_units: float = 64.0
     # P0.5, golden examples a task that are run with and without the adapter: one changed logit would do.
     adapter_effect_examples: int = 2
+    # P1.4, per cent. The field: text-only perplexity within "2 % with LoRA". The whole interval must lie within it, so
+    # that too few texts cannot pass, and no number of them is asked for.
+    max_text_perplexity_rise_pct: float = 2.0

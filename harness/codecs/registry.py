@@ -55,7 +55,7 @@ def load_image_codec(space: TokenSpace, folder: Path) -> ImageCodec:
     Raises:
         CodecError: the kind is unknown, or the weights are not the declared ones.
     """
-    return cast(ImageCodec, _load("image", space.image_tokenizer, folder / "image"))
+    return cast(ImageCodec, _load("image", declaration_of("image", space), codec_folder("image", folder)))
 
 
 def load_audio_codec(space: TokenSpace, folder: Path) -> AudioCodec:
@@ -64,7 +64,24 @@ def load_audio_codec(space: TokenSpace, folder: Path) -> AudioCodec:
     Raises:
         CodecError: the kind is unknown, or the weights are not the declared ones.
     """
-    return cast(AudioCodec, _load("audio", space.audio_codec, folder / "audio"))
+    return cast(AudioCodec, _load("audio", declaration_of("audio", space), codec_folder("audio", folder)))
+
+
+def codec_folder(modality: Modality, codecs: Path) -> Path:
+    """Where a modality's codec lies among the codecs."""
+    return codecs / modality
+
+
+def declaration_of(modality: Modality, space: TokenSpace) -> dict[str, Any]:
+    """What the token space says about a modality's codec."""
+    return space.image_tokenizer if modality == "image" else space.audio_codec
+
+
+def origin_of(declaration: dict[str, Any]) -> str:
+    """Kind of a codec, and whose code it runs: a package with its version, where an entry point brings it."""
+    kind = kind_of(declaration)
+    packages = [point.dist for point in entry_points(group=ENTRY_POINT_GROUP) if point.name == kind]
+    return " ".join([kind, *(f"{package.name} {package.version}" for package in packages if package is not None)])
 
 
 def kind_of(declaration: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ from harness.conditions import with_prompt
 from harness.examples import Example, Task, regions
 from harness.files import write_json
 from harness.results import Measurement
-from harness.scoring import ScoreItem
+from harness.scores import ScoreItem
 from harness.settings import Settings
 from training.checkpoints import latest_checkpoint
 from training.demo import notes as demo_notes

@@ -194,7 +194,26 @@ def _check_width(model: Any, bundle: Bundle) -> None:
             )
 
 
+# What some architectures do to the logits after the head's product, by the key of their config.json.
+LOGIT_CHANGES = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+
+
 def backbone_and_head(model: Any) -> tuple[nn.Module, torch.Tensor]:
-    """The decoder that ends in hidden states, and the head's weight (V, d)."""
+    """The decoder that ends in hidden states, and the head's weight (V, d): logits are their product.
+
+    Raises:
+        BundleError: the model's logits are something else, so that every figure would be that of another model.
+    """
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return inner.model, inner.get_output_embeddings().weight
+    head = inner.get_output_embeddings()
+    changes = [key for key in LOGIT_CHANGES if getattr(inner.config, key, None) not in (None, 1, 1.0)]
+    if getattr(head, "bias", None) is not None:
+        changes.append("a bias of the head")
+    if changes:
+        raise BundleError(
+            inner.config.model_type,
+            f"logits changed by {', '.join(changes)}",
+            "logits that are the head's weight times the hidden state, as Qwen3's are",
+            "This architecture is not supported yet.",
+        )
+    return inner.model, head.weight

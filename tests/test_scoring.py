@@ -3,6 +3,7 @@ batches.
 """
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
@@ -18,6 +19,7 @@ from transformers import PreTrainedTokenizerFast
 from harness import head
 from harness.bundle import open_bundle
 from harness.canary import TOLERANCE_NATS
+from harness.errors import BundleError
 from harness.model import load_base, load_model, put_rows
 from harness.peft_adapter import attach_adapter
 from harness.scores import ScoreItem, Scores
@@ -212,3 +214,26 @@ def test_a_base_s_narrower_head_has_the_parts_that_it_reaches(shared_tiny: Tiny)
 
 def test_nothing_to_score_is_no_score(sound: Any) -> None:
     assert len(score(sound, [], parts=[Part("ALL", 0, 120)], batch_tokens=9).nll) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        pytest.param(lambda model: setattr(model.config, "final_logit_softcapping", 30.0), "softcapping", id="softcap"),
+        pytest.param(lambda model: setattr(model.config, "logit_scale", 0.06), "logit_scale", id="scale"),
+        pytest.param(
+            lambda model: setattr(model.lm_head, "bias", torch.nn.Parameter(torch.zeros(1))), "a bias", id="bias"
+        ),
+    ],
+)
+def test_logits_that_are_no_plain_product_are_refused(bundle: Tiny, change: Callable[[Any], None], named: str) -> None:
+    model = load_model(open_bundle(bundle.ckpt), device="cpu", dtype="float32", low_rank=False)
+    change(model)
+
+    with pytest.raises(BundleError, match=named):
+        score(
+            model,
+            [ScoreItem(np.arange(4), slice(2, 4))],
+            parts=parts_of(bundle.space, bundle.space.vocab_size_total),
+            batch_tokens=9,
+        )

@@ -38,6 +38,7 @@ BENCH_GB ?= 4
 bench: $(READY)
 	$(BIN)/python -m bench.audit --gigabytes $(BENCH_GB)
 	$(BIN)/python -m bench.scoring
+	$(BIN)/python -m bench.generation
 
 $(READY): pyproject.toml constraints.txt requirements-nodeps.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; found " + sys.version.split()[0] + ". Name one: make PYTHON=python3.11 …")'

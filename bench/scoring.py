@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--batch-tokens", type=int, default=8_192, help="ours (default: 8192)")
     args = parser.parse_args()
     logging.disable(logging.WARNING)  # lm-eval's, at being given a model
-    model = _model()
+    model = field_model()
     print(f"vocabulary {TOTAL:,}, hidden {HIDDEN}, {LAYERS} layers, float32, {torch.get_num_threads()} threads")
     print(f"{'':24}{'ours':>9}{'lm-eval':>16}{'loop of one':>14}{'share of floor':>17}{'largest difference':>20}")
     with tqdm(total=len(KINDS) * args.repeats, unit="round", leave=False) as bar:
@@ -189,7 +189,7 @@ def _peak_mb(kind: Kind, batch_tokens: int) -> float:
 
 
 def _peak_in_child(kind: Kind, batch_tokens: int, pipe: Any) -> None:
-    model, items = _model(), kind.items(3 * kind.n)
+    model, items = field_model(), kind.items(3 * kind.n)
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
     before = _memory_mb("VmRSS")
     score(model, items, parts=PARTS, batch_tokens=batch_tokens)
@@ -201,7 +201,7 @@ def _memory_mb(which: str) -> float:
     return int(line.split()[1]) / 1024
 
 
-def _model() -> Any:
+def field_model() -> Any:
     torch.manual_seed(0)
     config = Qwen3Config(
         vocab_size=TOTAL, hidden_size=HIDDEN, num_hidden_layers=LAYERS, num_attention_heads=HEADS,

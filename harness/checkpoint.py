@@ -24,6 +24,7 @@ from harness.held_out import HeldOutAudit, audit_held_out
 from harness.identity import IdentityAudit, audit_identity
 from harness.looks import Looks, plan
 from harness.nearest import NearestPrompt, measure_nearest
+from harness.outputs.figures import Outputs, measure_outputs
 from harness.parameters import ParameterAudit, audit_parameters
 from harness.progress import Listener, silent
 from harness.retrieval import Retrieval, retrieve
@@ -50,6 +51,7 @@ class Generations:
     sequences: tuple[np.ndarray, ...]
     expected: tuple[int, ...]
     compliance: Compliance
+    sampling: Sampling
 
 
 class Checkpoint:
@@ -249,7 +251,7 @@ class Checkpoint:
         arrays = self.evidence.get(provenance, lambda: self._generate(task, examples, expected, how, sampling))
         sequences = tuple(np.split(arrays["ids"], arrays["ends"][:-1])) if len(examples) else ()
         compliance = count_compliance(sequences, expected, examples[0].modality, self.bundle.space)
-        return Generations(task, how, tuple(examples), sequences, tuple(expected), compliance)
+        return Generations(task, how, tuple(examples), sequences, tuple(expected), compliance, sampling)
 
     def decoded(self, generations: Generations, folder: str) -> list[decoding.Decoded]:
         """Decode what was generated, into files below the output folder."""
@@ -258,7 +260,37 @@ class Checkpoint:
     def references(self, examples: Sequence[Example], folder: str) -> list[decoding.Decoded]:
         """Decode the golden media themselves, to be looked at beside what was generated."""
         spans = [example.input_ids[regions(example, self.bundle.space).media] for example in examples]
-        return self._decode(examples, spans, folder, f"{examples[0].task}: decoding golden media")
+        return self._decode(examples, spans, folder, f"{examples[0].task}: decoding golden media", own_scales=True)
+
+    def outputs(self, written: Generations) -> tuple[Outputs, Outputs]:
+        """Figures of what was generated, and of the golden media of the same prompts through the same codec.
+
+        Both are decoded from ids alone, so that real media are no louder for scales which nobody generates.
+
+        Raises:
+            EvidenceError: no golden media decode, so that there is nothing to hold the others against.
+        """
+        golden = [example.input_ids[regions(example, self.bundle.space).media] for example in written.examples]
+        decode = Decoder(self.bundle.space, self.bundle.input("codecs"), self.evidence)
+        own, real = (
+            measure_outputs(
+                written.examples,
+                sequences,
+                decode(written.examples, sequences, label=f"{written.task}: decoding{of}"),
+                self.bundle.space,
+                self.evidence,
+                f"{written.task}: figures{of}",
+            )
+            for sequences, of in ((written.sequences, ""), (golden, " of golden media"))
+        )
+        if not real.examples:
+            raise EvidenceError(
+                f"{written.task}: golden media",
+                f"none of {len(golden)} decoded, such as {real.failed[0]}",
+                "media that the codec decodes",
+                "Use the codec that made the shards and the golden set.",
+            )
+        return own, real
 
     def rng(self, *purpose: str) -> np.random.Generator:
         """A generator for one purpose, the same in every run with this seed."""
@@ -324,7 +356,7 @@ class Checkpoint:
         for number, (example, length) in enumerate(zip(examples, expected, strict=True)):
             start = regions(example, self.bundle.space).content.start
             seed = int(self.rng("generate", task, str(number)).integers(2**31))
-            prompts.append(Prompt(example.input_ids[:start], length, seed))
+            prompts.append(Prompt(example.input_ids[:start], length, seed, f"golden example {example.id}"))
         sequences = generate(
             self.model,
             prompts,
@@ -339,10 +371,17 @@ class Checkpoint:
         return {"ids": np.concatenate(sequences), "ends": np.cumsum([len(ids) for ids in sequences])}
 
     def _decode(
-        self, examples: Sequence[Example], sequences: Sequence[np.ndarray], folder: str, label: str
+        self,
+        examples: Sequence[Example],
+        sequences: Sequence[np.ndarray],
+        folder: str,
+        label: str,
+        *,
+        own_scales: bool = False,
     ) -> list[decoding.Decoded]:
         decode = Decoder(self.bundle.space, self.bundle.input("codecs"), self.evidence)
-        return decoding.write_media(examples, decode(examples, sequences, label=label), self.settings.out / folder)
+        samples = decode(examples, sequences, label=label, own_scales=own_scales)
+        return decoding.write_media(examples, samples, self.settings.out / folder)
 
     def _expected(self, example: Example) -> int:
         length = expected_length(example.meta, example.modality)

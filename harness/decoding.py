@@ -4,18 +4,18 @@ import hashlib
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
+from harness import faults
+from harness.codecs.chunks import Cut, OneLongChunkError, check_cut, cut_of
+from harness.codecs.registry import AudioCodec, ImageCodec, chunked
 from harness.examples import Example, expected_length
 from harness.files import write_bytes
 from harness.token_space import Modality, TokenSpace
-
-if TYPE_CHECKING:
-    from harness.codecs.registry import AudioCodec, ImageCodec
 
 SUFFIXES: dict[Modality, str] = {"image": ".png", "audio": ".wav"}
 
@@ -51,33 +51,31 @@ class Decoded:
 
 
 def decode_images(
-    examples: Sequence[Example], sequences: Sequence[np.ndarray], codec: "ImageCodec", space: TokenSpace
+    examples: Sequence[Example], sequences: Sequence[np.ndarray], codec: ImageCodec, space: TokenSpace
 ) -> list[Sample]:
     """Decode the first `n_tokens` ids of each sequence; a failure is a sample with its reason."""
-    from PIL import Image
-
-    def png(picture: np.ndarray) -> bytes:
-        buffer = io.BytesIO()
-        Image.fromarray(picture).save(buffer, format="PNG")
-        return buffer.getvalue()
-
-    tried = [_image(example, ids, codec, space) for example, ids in zip(examples, sequences, strict=True)]
-    return [Sample(reason, None if picture is None else png(picture)) for picture, reason in tried]
+    return [_image(example, ids, codec, space) for example, ids in zip(examples, sequences, strict=True)]
 
 
 def decode_sounds(
-    examples: Sequence[Example], sequences: Sequence[np.ndarray], codec: "AudioCodec", space: TokenSpace
+    examples: Sequence[Example],
+    sequences: Sequence[np.ndarray],
+    codec: AudioCodec,
+    space: TokenSpace,
+    *,
+    own_scales: bool = False,
 ) -> list[Sample]:
-    """Decode the first `n_frames * n_codebooks` ids of each sequence; a failure is a sample with its reason."""
-    import soundfile
+    """Decode the first `n_frames * n_codebooks` ids of each sequence; a failure is a sample with its reason.
 
-    def wav(wave: np.ndarray) -> bytes:
-        buffer = io.BytesIO()
-        soundfile.write(buffer, np.clip(wave.T, -1, 1), codec.sample_rate, format="WAV", subtype="PCM_16")
-        return buffer.getvalue()
-
-    tried = [_sound(example, ids, codec, space) for example, ids in zip(examples, sequences, strict=True)]
-    return [Sample(reason, None if wave is None else wav(wave)) for wave, reason in tried]
+    Args:
+        examples: whose meta says what is promised, and how the stream is cut into chunks.
+        sequences: for each example the ids written.
+        codec: decodes them.
+        space: the token space.
+        own_scales: the ids are the examples' own, so that the loudness in `codec_meta.scales` is theirs; generated
+            ids have none, and get the codec's default.
+    """
+    return [_sound(example, ids, codec, space, own_scales) for example, ids in zip(examples, sequences, strict=True)]
 
 
 def to_arrays(samples: Sequence[Sample]) -> dict[str, np.ndarray]:
@@ -122,61 +120,94 @@ def safe_name(example_id: str) -> str:
     return f"{kept}-{hashlib.sha256(example_id.encode(errors='surrogatepass')).hexdigest()[:8]}"
 
 
-def _image(
-    example: Example, ids: np.ndarray, codec: "ImageCodec", space: TokenSpace
-) -> tuple[np.ndarray | None, str | None]:
+def _image(example: Example, ids: np.ndarray, codec: ImageCodec, space: TokenSpace) -> Sample:
     expected = expected_length(example.meta, "image") or codec.n_tokens
-    sliced, reason = _slice(ids, expected, space.end_id("image"))
+    span, reason = faults.sliced(ids, expected, "image", space)
     if reason:
-        return None, reason
+        return Sample(reason, None)
     try:
-        picture = codec.decode(space.to_codes("image", sliced)[None])[0]
+        picture = codec.decode(space.to_codes("image", span)[None])[0]
+        media, wanted = _png(picture), _size(example.meta.get("proc_size") or codec.proc_size)
     except Exception as error:
         # Whatever a codec raises on generated codes is a failed sample, and its reason belongs in the report.
-        return None, f"{type(error).__name__}: {error}"
-    wanted = tuple(example.meta.get("proc_size") or codec.proc_size)
+        return Sample(faults.reason(faults.RAISED, f"{type(error).__name__}: {error}"), None)
     if picture.shape[:2] != wanted:
-        return picture, f"picture of {picture.shape[:2]}, the golden meta says {wanted}"
-    return picture, None
+        what = f"picture of {picture.shape[:2]}, the golden meta says {wanted}"
+        return Sample(faults.reason(faults.WRONG_FORM, what), media)
+    return Sample(None, media)
 
 
-def _sound(
-    example: Example, ids: np.ndarray, codec: "AudioCodec", space: TokenSpace
-) -> tuple[np.ndarray | None, str | None]:
+def _png(picture: np.ndarray) -> bytes:
+    from PIL import Image
+
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+        raise ValueError(f"a picture of {picture.dtype} {picture.shape}, expected uint8 (H, W, 3)")
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def _size(said: Any) -> tuple[Any, ...]:
+    """Height and width; one number is the side of a square."""
+    return (said, said) if isinstance(said, int) else tuple(said)
+
+
+def _sound(example: Example, ids: np.ndarray, codec: AudioCodec, space: TokenSpace, own_scales: bool) -> Sample:
     expected = expected_length(example.meta, "audio")
     if expected is None:
-        return None, "the golden meta has no n_frames and n_codebooks: no length to hold the sound against"
-    sliced, reason = _slice(ids, expected, space.end_id("audio"))
+        return Sample(faults.reason(faults.BAD_META, "no n_frames and n_codebooks"), None)
+    span, reason = faults.sliced(ids, expected, "audio", space)
     if reason:
-        return None, reason
-    n_samples = example.meta.get("n_samples")
+        return Sample(reason, None)
     try:
-        wave = codec.decode(space.to_codes("audio", sliced)[None], n_samples)[0]
+        cut = cut_of(example.meta)
+    except ValueError as error:
+        return Sample(faults.reason(faults.BAD_META, str(error)), None)
+    if cut is not None and not own_scales:
+        cut = replace(cut, scales=None)
+    try:
+        wave, wanted = _wave(space.to_codes("audio", span), cut, example.meta.get("n_samples"), codec)
+        if not np.isfinite(wave).all():
+            n = int((~np.isfinite(wave)).sum())
+            return Sample(faults.reason(faults.NOT_FINITE, f"{n} of {wave.size} samples"), None)
+        media = _wav(wave, codec.sample_rate)
+    except OneLongChunkError as error:
+        return Sample(faults.reason(faults.ONE_LONG_CHUNK, str(error)), None)
     except Exception as error:
-        return None, f"{type(error).__name__}: {error}"
-    return wave, _sound_fault(wave, example, codec, n_samples)
+        return Sample(faults.reason(faults.RAISED, f"{type(error).__name__}: {error}"), None)
+    wrong = _wrong_form(wave, example.meta, codec, wanted)
+    return Sample(faults.reason(faults.WRONG_FORM, wrong) if wrong else None, media)
 
 
-def _sound_fault(wave: np.ndarray, example: Example, codec: "AudioCodec", n_samples: int | None) -> str | None:
-    if not np.isfinite(wave).all():
-        return "samples that are not finite"
-    wanted_rate = example.meta.get("sample_rate", codec.sample_rate)
+def _wave(codes: np.ndarray, cut: Cut | None, n_samples: int | None, codec: AudioCodec) -> tuple[np.ndarray, int]:
+    """The wave (C, S) of codes (K, T), and how many samples it should have for its own token count."""
+    n_frames = codes.shape[1]
+    parts = chunked(codec)
+    if parts is not None:
+        cut = check_cut(cut, n_frames, parts.frames_per_chunk)
+        return parts.decode_chunks(codes, cut, n_samples), n_samples or parts.length(cut, n_frames)
+    if cut is not None and cut.n_chunks > 1:
+        raise OneLongChunkError(f"codec_meta says {cut.n_chunks} chunks of {cut.frames} frames; this codec knows none")
+    return codec.decode(codes[None], n_samples)[0], n_samples or n_frames * codec.hop_length
+
+
+def _wav(wave: np.ndarray, sample_rate: int) -> bytes:
+    import soundfile
+
+    if wave.ndim != 2:
+        raise ValueError(f"a wave of {wave.shape}, expected (channels, samples)")
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.clip(wave.T, -1, 1), sample_rate, format="WAV", subtype="PCM_16")
+    return buffer.getvalue()
+
+
+def _wrong_form(wave: np.ndarray, meta: dict[str, Any], codec: AudioCodec, wanted_samples: int) -> str | None:
+    wanted_rate = meta.get("sample_rate", codec.sample_rate)
     if codec.sample_rate != wanted_rate:
         return f"sample rate {codec.sample_rate} Hz, the golden meta says {wanted_rate}"
-    wanted_channels = example.meta.get("channels", codec.channels)
+    wanted_channels = meta.get("channels", codec.channels)
     if wave.shape[0] != wanted_channels:
         return f"{wave.shape[0]} channels, the golden meta says {wanted_channels}"
-    wanted_samples = n_samples or int(example.meta["n_frames"]) * codec.hop_length
     if wave.shape[1] != wanted_samples:
         return f"{wave.shape[1]} samples, {wanted_samples} expected for its token count"
     return None
-
-
-def _slice(ids: np.ndarray, expected: int, end_id: int) -> tuple[np.ndarray, str | None]:
-    """Exactly the expected ids, as the spec demands; a sequence that ended before cannot be sliced."""
-    before_end = ids[: int(np.flatnonzero(ids == end_id)[0])] if (ids == end_id).any() else ids
-    if len(before_end) == 0:
-        return before_end, "empty output: the end tag came first"
-    if len(before_end) < expected:
-        return before_end, f"length mismatch: {len(before_end)} ids before the end, {expected} expected"
-    return before_end[:expected], None

@@ -1,11 +1,12 @@
 """Generation of media ids from golden prompts: free over the whole vocabulary, or constrained to the modality.
 
 Each prompt is expected to yield its own number of ids, taken from its golden meta, never from one fixed maximum.
-Prompts of equal length share a batch, so no padding is seen by the model; each example has its own random generator, so
-results do not depend on the batch.
+Prompts of any length share a batch: padded on the left, with a mask and positions of their own, so that none sees the
+padding. Each has its own random generator. The ids therefore do not depend on who else is in the batch, up to ties of
+two logits within the rounding of one matrix product.
 """
 
-from collections import defaultdict
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from harness.batching import for_each_batch
 from harness.bundle import Decoding
+from harness.constraint import Constraint
+from harness.key_values import reserved_cache
 from harness.model import backbone_and_head
 from harness.progress import Listener, silent
-from harness.sampling import Sampling
+from harness.sampling import Sampling, draw
 from harness.token_space import Modality, TokenSpace
 
 # Free generation may run this far past the expected length before it is cut off, so that a late end tag is seen.
@@ -31,21 +35,18 @@ class Prompt:
         ids: (L,) int64, up to and including the block's start tag.
         expected: how many media ids the golden meta says.
         seed: of this example's own generator.
+        name: for messages.
     """
 
     ids: np.ndarray
     expected: int
     seed: int
+    name: str = "prompt"
 
-
-@dataclass
-class _Row:
-    """One sequence under way."""
-
-    prompt: Prompt
-    rng: np.random.Generator
-    ids: list[int]
-    done: bool = False
+    @property
+    def longest(self) -> int:
+        """Ids that its sequence may come to."""
+        return len(self.ids) + self.expected + MARGIN_IDS
 
 
 @torch.inference_mode()
@@ -67,69 +68,117 @@ def generate(
     Free: over the whole vocabulary, until the end tag or the expected count and a margin.
 
     Returns:
-        For each prompt the ids written, the end tag included where it came; in the order of the prompts.
+        For each prompt the ids written, (S,) int64, the end tag included where it came; in the order of the prompts.
+
+    Raises:
+        EvidenceError: constrained, and a prompt expects no whole number of frames; or nothing can be drawn.
+        OutOfMemoryError: not even one sequence fits into memory.
     """
-    rows = [_Row(prompt, np.random.default_rng(prompt.seed), []) for prompt in prompts]
-    by_shape: dict[tuple[int, int], list[_Row]] = defaultdict(list)
-    for row in rows:
-        by_shape[len(row.prompt.ids), row.prompt.expected].append(row)
-    done = 0
-    listener(label, 0, len(rows), 0.0)
-    for (length, expected), group in by_shape.items():
-        size = max(1, batch_tokens // (length + expected + MARGIN_IDS))
-        for start in range(0, len(group), size):
-            batch = group[start : start + size]
-            _continue(model, batch, modality, space, decoding, sampling)
-            done += len(batch)
-            listener(label, done, len(rows), 0.0)
-    return [np.array(row.ids, dtype=np.int64) for row in rows]
+    constraint = Constraint(space, modality)
+    if decoding == "constrained":
+        for prompt in prompts:
+            constraint.check_expected(prompt.expected, prompt.name)
+    written: list[np.ndarray] = [np.zeros(0, dtype=np.int64)] * len(prompts)
+
+    def work(pieces: list[list[int]]) -> None:
+        batch = [number for piece in pieces for number in piece]
+        rows = [_Row(prompts[i], np.random.default_rng(prompts[i].seed), []) for i in batch]
+        _write(model, rows, constraint, decoding, sampling)
+        for number, row in zip(batch, rows, strict=True):
+            written[number] = np.array(row.ids, dtype=np.int64)
+
+    listener(label, 0, len(prompts), 0.0)
+    device = backbone_and_head(model)[1].device
+    lengths = [prompt.longest for prompt in prompts]
+    for_each_batch(lengths, batch_tokens, device, work, lambda done: listener(label, done, len(prompts), 0.0))
+    return written
 
 
-def _continue(
-    model: Any, batch: list[_Row], modality: Modality, space: TokenSpace, decoding: Decoding, sampling: Sampling
-) -> None:
-    backbone, head = backbone_and_head(model)
-    expected = batch[0].prompt.expected
-    steps = expected + 1 if decoding == "constrained" else expected + MARGIN_IDS
-    end_id = space.end_id(modality)
-    fed = torch.from_numpy(np.stack([row.prompt.ids for row in batch])).to(head.device)
-    cache = None
-    for position in range(steps):
-        out = backbone(input_ids=fed, past_key_values=cache, use_cache=True)
-        cache = out.past_key_values
-        allowed = _allowed(position, expected, modality, space) if decoding == "constrained" else None
-        hidden = out.last_hidden_state[:, -1]  # (B, d)
-        rows = head if allowed is None else head[allowed.start : allowed.stop]
-        logits = (hidden @ rows.T).float().cpu().numpy()  # (B, V), or only the rows that may be emitted
-        offset = 0 if allowed is None else allowed.start
-        for row, scores in zip(batch, logits, strict=True):
-            if not row.done:
-                row.ids.append(offset + _draw(scores, sampling, row.rng))
-                row.done = row.ids[-1] == end_id
-        if all(row.done for row in batch):
+@dataclass
+class _Row:
+    """One sequence under way."""
+
+    prompt: Prompt
+    rng: np.random.Generator
+    ids: list[int]
+
+
+class _Batch:
+    """The rows under way, side by side in one key-value cache."""
+
+    def __init__(self, model: Any, prompts: Sequence[Prompt]) -> None:
+        self._backbone, self.head = backbone_and_head(model)
+        device = self.head.device
+        width = max(len(prompt.ids) for prompt in prompts)
+        capacity = max(prompt.longest for prompt in prompts) + width
+        ids, seen = np.zeros((2, len(prompts), width), dtype=np.int64)
+        for row, prompt in enumerate(prompts):
+            ids[row, width - len(prompt.ids) :], seen[row, width - len(prompt.ids) :] = prompt.ids, 1
+        self._fed = torch.from_numpy(ids).to(device)  # (B, ids not yet in the cache)
+        mask = torch.from_numpy(seen).to(device)
+        # The mask covers what is yet to come as well. Without padding there is none, which the attention is faster for.
+        self._mask = None if seen.all() else torch.cat([mask, mask.new_ones((len(prompts), capacity - width))], 1)
+        self._places = (mask.cumsum(1) - 1).clamp(min=0)  # (B, as many), each row's own positions
+        self._cache = reserved_cache(self._backbone.config, capacity)
+        self._length = 0
+
+    def hidden(self) -> torch.Tensor:
+        """The states that predict the next ids, (B, d)."""
+        self._length += self._fed.shape[1]
+        out = self._backbone(
+            input_ids=self._fed,
+            attention_mask=None if self._mask is None else self._mask[:, : self._length],
+            position_ids=self._places,
+            past_key_values=self._cache,
+            use_cache=True,
+        )
+        return out.last_hidden_state[:, -1]
+
+    def feed(self, ids: torch.Tensor) -> None:
+        """Go on with these ids, (B,)."""
+        self._fed, self._places = ids[:, None], self._places[:, -1:] + 1
+
+    def keep(self, rows: list[int]) -> None:
+        """Drop all other rows."""
+        chosen = torch.tensor(rows, device=self.head.device)
+        self._fed, self._places = self._fed[chosen], self._places[chosen]
+        self._mask = None if self._mask is None else self._mask[chosen]
+        self._cache.batch_select_indices(chosen)
+
+
+def _write(model: Any, rows: list[_Row], constraint: Constraint, decoding: Decoding, sampling: Sampling) -> None:
+    """Continue rows until each is finished; those that are leave the batch."""
+    batch = _Batch(model, [row.prompt for row in rows])
+    for position in itertools.count():
+        going = [i for i, row in enumerate(rows) if not _finished(row, position, constraint, decoding)]
+        if not going:
             return
-        fed = torch.tensor([[row.ids[-1]] for row in batch], device=head.device)
+        if len(going) < len(rows):
+            rows = [rows[i] for i in going]
+            batch.keep(going)
+        codes = constraint.codes(position) if decoding == "constrained" else range(len(batch.head))
+        ids = codes.start + _next(batch.hidden(), batch.head[codes.start : codes.stop], rows, sampling)
+        for row, token_id in zip(rows, ids.tolist(), strict=True):
+            row.ids.append(token_id)
+        batch.feed(ids)
 
 
-def _allowed(position: int, expected: int, modality: Modality, space: TokenSpace) -> range:
-    if position >= expected:
-        end_id = space.end_id(modality)
-        return range(end_id, end_id + 1)
-    turn = space.range_at(modality, position)
-    return range(turn.start, turn.end + 1)
+def _finished(row: _Row, position: int, constraint: Constraint, decoding: Decoding) -> bool:
+    """Whether nothing more is to be drawn; puts the end tag where it is the only id allowed."""
+    if decoding == "free":
+        return row.ids[-1:] == [constraint.end_id] or position >= row.prompt.expected + MARGIN_IDS
+    if constraint.must_end(position, row.prompt.expected):
+        row.ids.append(constraint.end_id)
+        return True
+    return False
 
 
-def _draw(scores: np.ndarray, sampling: Sampling, rng: np.random.Generator) -> int:
-    """An index drawn from logits, (V,) float32."""
-    if not sampling.do_sample or sampling.temperature == 0:
-        return int(scores.argmax())
-    order = np.argsort(-scores, kind="stable")
-    if sampling.top_k:
-        order = order[: sampling.top_k]
-    kept = scores[order].astype(np.float64) / sampling.temperature
-    probabilities = np.exp(kept - kept.max())
-    probabilities /= probabilities.sum()
-    # The id that crosses top_p is kept, so that at least one always is.
-    before = np.cumsum(probabilities) - probabilities
-    probabilities = np.where(before < sampling.top_p, probabilities, 0.0)
-    return int(order[rng.choice(len(order), p=probabilities / probabilities.sum())])
+def _next(hidden: torch.Tensor, head: torch.Tensor, rows: list[_Row], sampling: Sampling) -> torch.Tensor:
+    """Indices drawn from the rows of a head, (B,). hidden: (B, d); head: (N, d), only the rows that may be drawn."""
+    # The head stands on the left: with few columns that is the faster order of a product that memory bounds.
+    logits = torch.mm(head, hidden.T).float()  # (N, B)
+    if sampling.greedy:
+        return logits.argmax(0)
+    scores = logits.T.contiguous().cpu().numpy()
+    drawn = [draw(of_row, sampling, row.rng) for row, of_row in zip(rows, scores, strict=True)]
+    return torch.tensor(drawn, device=head.device)

@@ -64,7 +64,7 @@ def _summary(task: Task, examples: list[Example], space: TokenSpace, limits: dic
         **_media_against_meta(examples, expected, space),
     }
     if examples[0].writes and len(lengths):
-        summary["max_new"] = _cut_off(lengths, limits[examples[0].modality])
+        summary["max_new"] = cut_off(lengths, limits[examples[0].modality])
     return summary
 
 
@@ -74,7 +74,7 @@ def _spread(lengths: np.ndarray) -> dict[str, float | int] | None:
     return {"min": int(lengths.min()), "median": float(np.median(lengths)), "max": int(lengths.max())}
 
 
-def _cut_off(lengths: np.ndarray, limit: Limit) -> dict[str, Any]:
+def cut_off(lengths: np.ndarray, limit: Limit) -> dict[str, Any]:
     """How many media a limit would cut, and how many it would leave without room for their end tag."""
     truncated = int((lengths > limit.max_new).sum()) if limit.max_new is not None else 0
     without_end = int((lengths + 1 > limit.max_new).sum()) if limit.max_new is not None else 0

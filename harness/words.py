@@ -35,7 +35,7 @@ def prompt_words(examples: Sequence[Example], space: TokenSpace, folders: Sequen
     if len(texts) == len(examples):
         return [tuple(text.split()) for text in texts]
     prompts = [ids.tolist() for ids in prompts_of(examples, space)]
-    tokenizer = _tokenizer_in(folders)
+    tokenizer = tokenizer_in(folders)
     if tokenizer is None:
         return [tuple(f"#{token_id}" for token_id in ids) for ids in prompts]
     return [tuple(tokenizer.decode(ids, skip_special_tokens=False).split()) for ids in prompts]
@@ -56,7 +56,8 @@ def substitution(own: Sequence[str], other: Sequence[str]) -> Substitution | Non
     return Substitution(place, own[place], other[changes[0].dest_start])
 
 
-def _tokenizer_in(folders: Sequence[Path]) -> "Tokenizer | None":
+def tokenizer_in(folders: Sequence[Path]) -> "Tokenizer | None":
+    """The first tokenizer.json that can be read; None where there is none."""
     from tokenizers import Tokenizer
 
     for folder in folders:

@@ -55,8 +55,10 @@ def test_a_trained_stage_4_checkpoint_is_promoted(pytester: pytest.Pytester, sma
     code, verdict = run_gates(pytester, "stage4", _last(small_run, "stage4"))
 
     assert (code, verdict["verdict"]) == (0, "PROMOTE"), verdict["gates"]
-    # 44 texts are too few to prove that text is intact within 2 %: P1.4 warns, and does not block.
-    assert {outcome for id_, outcome in outcomes(verdict).items() if id_ != "P1.4"} == {"pass"}
+    # Warnings, which do not block: 44 texts are too few to prove that text is intact within 2 % (P1.4), and a model as
+    # small as this one writes sounds of few codes (P1.3).
+    assert {outcome for id_, outcome in outcomes(verdict).items() if id_ not in ("P1.3", "P1.4")} == {"pass"}
+    assert outcomes(verdict)["P1.3"] == "fail"
 
 
 def test_a_red_p1_gate_warns_and_does_not_block(pytester: pytest.Pytester, small_run: Path, tmp_path: Path) -> None:
@@ -86,7 +88,7 @@ def test_an_untrained_checkpoint_is_rejected(pytester: pytest.Pytester, small_ru
     code, verdict = run_gates(pytester, "stage4", small_run / "surgery" / "checkpoint_0")
 
     assert code == 1
-    assert [id_ for id_, outcome in outcomes(verdict).items() if outcome != "pass"] == ["P0.4", "P0.5", "P1.2"]
+    assert [id_ for id_, outcome in outcomes(verdict).items() if outcome != "pass"] == ["P0.4", "P0.5", "P1.2", "P1.3"]
 
 
 def test_a_checkpoint_that_only_reads_is_not_promoted_to_write(pytester: pytest.Pytester, small_run: Path) -> None:

@@ -182,8 +182,8 @@ CASES = [
     ),
     Case(
         "codec-kind", _audio_kind("mimi"), lambda tiny: load_audio_codec(_opened(tiny).space, tiny.root / "codecs"),
-        "{root}/codecs/audio: found audio codec of kind 'mimi'; expected one of ['encodec', 'vq']. Declare `kind` in "
-        "the token space, or register the codec as an entry point in 'modality_gates.codecs'.",
+        "{root}/codecs/audio: found audio codec of kind 'mimi'; expected one of ['encodec', 'seed', 'vq']. Declare "
+        "`kind` in the token space, or register the codec as an entry point in 'modality_gates.codecs'.",
     ),
     Case(
         "codec-weights", lambda tiny: (tiny.root / "codecs/image/model.safetensors").write_bytes(b"other"),

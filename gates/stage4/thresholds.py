@@ -32,6 +32,10 @@ class Stage4Thresholds(StageThresholds):
     min_gap_constant_media_pct: float = 5.0
     # P0.2, P0.3: the field's golden sets hold 64 examples a task.
     generation_examples: int = 64
+    # P1.1, ours: the spec asks for a trend, "not necessarily high at 2k steps", and names no number. Some sequence must
+    # end, and the share must not provably fall: the upper end of its change since the checkpoint before, in points.
+    end_tag_pct_above: float = 0.0
+    min_end_tag_change_upper_points: float = 0.0
     # P0.5, merged weights, in float32 units in the last place of a tensor's largest value. Merging in float32, summed
     # in any order, leaves 1 or 2; merging in bfloat16 leaves up to 32,768.
     max_merge_error_f32_units: float = 64.0
@@ -40,3 +44,21 @@ class Stage4Thresholds(StageThresholds):
     # P1.4, per cent. The field: text-only perplexity within "2 % with LoRA". The whole interval must lie within it, so
     # that too few texts cannot pass, and no number of them is asked for.
     max_text_perplexity_rise_pct: float = 2.0
+    # Ours, P1.3: the spec gives no numbers ("quick fingerprint"). An output has collapsed in a way when its figure lies
+    # further than so much of the way from the edge of real media (their 5th or 95th percentile, golden media at the
+    # same prompts through the same codec) to the extreme. In brackets what the demo leaves: its nearest of 64.
+    real_media_tail: float = 0.05
+    # One code, loop, disorder, white noise, silent windows (demo: one code 0.79, limit 0.75; loop 0.92, limit 0.83).
+    collapse_way: float = 0.5
+    collapse_way_rms: float = 0.9  # 20 dB below the quietest real ones (demo: 0.036 of full scale, limit 0.004)
+    collapse_way_contrast: float = 0.75  # a quarter of the palest real ones' contrast (demo: 0.118, limit 0.041)
+    collapse_way_clipping: float = 0.01  # 1 % of the samples more than real ones (demo: none)
+    # Share of the outputs that may have collapsed in one way (demo: 1 of 64 at most, real media 0).
+    max_collapsed_share: float = 0.10
+    # Near duplicates among different prompts: of the pairs that real media leave, at most a tenth, as if ten outputs
+    # stood for all prompts. Hashes have 64 bits (demo: 0.023 of pictures, 0 of sounds; real media 0).
+    collapse_way_duplicates: float = 0.10
+    max_hash_distance_bits: float = 4.0
+    max_spectral_distance_db: float = 1.0
+    # Entropy of the codes in bits, in per cent of real media's, in the codebook that lost most (demo: 95 %).
+    min_codebook_entropy_pct: float = 50.0

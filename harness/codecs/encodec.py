@@ -19,6 +19,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from harness.codecs.encodec_checks import checked_codes, checked_wave, copy_state, trimmed_length
 from harness.codecs.encodec_import import encodec_parts
 
 FORMAT = "encodec-codec/1"
@@ -115,13 +116,7 @@ class EncodecCodec:
         Raises:
             ValueError: If the shape is not (N, channels, S) with N, S >= 1, or a sample is not finite.
         """
-        wave = np.asarray(wave)
-        if wave.ndim != 3 or wave.shape[1] != self.channels or 0 in wave.shape:
-            raise ValueError(f"wave has shape {wave.shape}; expected (N, {self.channels}, S), N and S >= 1")
-        if wave.dtype != np.float32:
-            raise ValueError(f"wave is {wave.dtype}; expected float32, full scale = 1")
-        if not np.isfinite(wave).all():
-            raise ValueError(f"wave holds {int((~np.isfinite(wave)).sum())} samples that are not finite")
+        wave = checked_wave(wave, self.channels)
         self.model.eval()
         with torch.no_grad():
             return np.concatenate(
@@ -142,14 +137,8 @@ class EncodecCodec:
             ValueError: If the shape, the number of codebooks or a code is wrong, or `n_samples` is not
                 between 1 and T * hop_length.
         """
-        codes = self._checked_codes(np.asarray(codes))
-        longest = codes.shape[2] * self.hop_length
-        n_samples = longest if n_samples is None else n_samples
-        if not 1 <= n_samples <= longest:
-            raise ValueError(
-                f"n_samples is {n_samples}; {codes.shape[2]} frames of {self.hop_length} samples"
-                f" decode to {longest}, so expected 1 to {longest}"
-            )
+        codes = checked_codes(codes, self.n_codebooks, self.codebook_size)
+        n_samples = trimmed_length(n_samples, codes.shape[2] * self.hop_length, codes.shape[2])
         self.model.eval()
         with torch.no_grad():
             waves = [self._decode_batch(codes[start : start + _BATCH]) for start in range(0, len(codes), _BATCH)]
@@ -184,28 +173,12 @@ class EncodecCodec:
         return codec
 
     def _encode_batch(self, wave: np.ndarray) -> np.ndarray:
-        frames = self.model.encode(torch.from_numpy(np.ascontiguousarray(wave)))  # type: ignore[operator]
+        frames = self.model.encode(torch.from_numpy(wave))  # type: ignore[operator]
         return frames[0][0].numpy().astype(np.int64)  # (n, K, T); one frame: no segments at this setting
 
     def _decode_batch(self, codes: np.ndarray) -> np.ndarray:
         wave = self.model.decode([(torch.from_numpy(codes), None)])  # type: ignore[operator]
         return wave.numpy().astype(np.float32)  # (n, C, T * hop)
-
-    def _checked_codes(self, codes: np.ndarray) -> np.ndarray:
-        """The codes as contiguous int64, or an error: encodec itself looks them up without a check."""
-        if codes.ndim != 3 or codes.shape[1] != self.n_codebooks or 0 in codes.shape:
-            raise ValueError(
-                f"codes have shape {codes.shape}; expected (N, {self.n_codebooks}, T): "
-                f"{self.n_codebooks} codebooks, N and T >= 1"
-            )
-        if not np.issubdtype(codes.dtype, np.integer):
-            raise ValueError(f"codes are {codes.dtype}; expected integers")
-        if codes.min() < 0 or codes.max() >= self.codebook_size:
-            raise ValueError(
-                f"codes run from {codes.min()} to {codes.max()}; expected 0 to "
-                f"{self.codebook_size - 1}. Subtract the start of the token range."
-            )
-        return np.ascontiguousarray(codes, dtype=np.int64)
 
 
 def build_encodec_model(config: EncodecConfig) -> torch.nn.Module:
@@ -264,17 +237,4 @@ def _load_weights(model: torch.nn.Module, path: Path) -> None:
         state = load_file(path)
     except SafetensorError as error:
         raise ValueError(f"{path}: not a safetensors file ({error}); write it with EncodecCodec.save") from error
-    wanted = model.state_dict()
-    missing, extra = sorted(wanted.keys() - state.keys()), sorted(state.keys() - wanted.keys())
-    if missing or extra:
-        raise ValueError(
-            f"{path}: lacks {missing[:3]} and holds unexpected {extra[:3]} ({len(missing)} and "
-            f"{len(extra)} in all); {CONFIG_FILE} beside it describes another network"
-        )
-    for name, tensor in wanted.items():
-        if state[name].shape != tensor.shape:
-            raise ValueError(
-                f"{path}: {name} has shape {tuple(state[name].shape)}; {CONFIG_FILE} makes it "
-                f"{tuple(tensor.shape)}. Take both files from the same codec."
-            )
-    model.load_state_dict(state)
+    copy_state(model, state, path, f"{CONFIG_FILE} beside it describes another network")

@@ -1,22 +1,25 @@
 """Which codec turns a modality's codes into pictures or sounds, by the token space's `kind`.
 
 A user's own codec is an entry point in the group `modality_gates.codecs`: its name is the `kind`, its object a function
-that takes the codec's folder and the token space's declaration and returns an `ImageCodec` or an `AudioCodec`.
+that takes the codec's folder and the token space's declaration and returns an `ImageCodec` or an `AudioCodec`. See
+docs/codecs.md.
 """
 
 from collections.abc import Callable
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
 
-from harness.errors import CodecError
-from harness.files import file_sha256
+from harness.codecs.chunks import Cut
+from harness.codecs.weights import check_any_declared, check_declared, weights_file
+from harness.errors import CodecError, HarnessError
 from harness.token_space import Modality, TokenSpace
 
 ENTRY_POINT_GROUP = "modality_gates.codecs"
-WEIGHTS_FILE = "model.safetensors"
+
+Opener = Callable[[Path, dict[str, Any]], object]  # a codec's folder and declaration -> the codec
 
 
 class ImageCodec(Protocol):
@@ -49,6 +52,23 @@ class AudioCodec(Protocol):
         """(N, K, T) int64 -> (N, C, S) float32, trimmed to n_samples."""
 
 
+class ChunkedAudioCodec(AudioCodec, Protocol):
+    """A codec that reads a sound in chunks, which lie end to end in the stream of codes."""
+
+    frames_per_chunk: int  # at most
+
+    def length(self, cut: Cut, n_frames: int) -> int:
+        """How many samples a stream of n_frames decodes to."""
+
+    def decode_chunks(self, codes: np.ndarray, cut: Cut, n_samples: int | None = None) -> np.ndarray:
+        """(K, T) int64 of one sound -> (C, S) float32, trimmed to n_samples."""
+
+
+def chunked(codec: AudioCodec) -> ChunkedAudioCodec | None:
+    """The codec as one that decodes chunk by chunk; None of a codec that reads a sound in one piece."""
+    return cast(ChunkedAudioCodec, codec) if getattr(codec, "frames_per_chunk", None) else None
+
+
 def load_image_codec(space: TokenSpace, folder: Path) -> ImageCodec:
     """The image tokenizer that the token space declares. `folder` holds the codecs: `image/`.
 
@@ -62,9 +82,21 @@ def load_audio_codec(space: TokenSpace, folder: Path) -> AudioCodec:
     """The audio codec that the token space declares. `folder` holds the codecs: `audio/`.
 
     Raises:
-        CodecError: the kind is unknown, or the weights are not the declared ones.
+        CodecError: the kind is unknown, the weights are not the declared ones, or the codebooks are not the ranges.
     """
-    return cast(AudioCodec, _load("audio", declaration_of("audio", space), codec_folder("audio", folder)))
+    where = codec_folder("audio", folder)
+    # A published model may hold more codebooks than the shards use.
+    declared = {"n_codebooks": space.n_codebooks} | declaration_of("audio", space)
+    codec = cast(AudioCodec, _load("audio", declared, where))
+    found = [codec.codebook_size] * codec.n_codebooks
+    if found != (sizes := [r.size for r in space.audio]):
+        raise CodecError(
+            where,
+            f"{codec.n_codebooks} codebooks of {codec.codebook_size} codes",
+            f"codebooks of {sizes} codes, as the token space's AUDIO_CB ranges",
+            "Use the codec that made the shards.",
+        )
+    return codec
 
 
 def codec_folder(modality: Modality, codecs: Path) -> Path:
@@ -94,37 +126,49 @@ def kind_of(declaration: dict[str, Any]) -> str:
 
 def _load(modality: Modality, declaration: dict[str, Any], folder: Path) -> object:
     kind = kind_of(declaration)
-    openers = _builtin_openers() | {point.name: point.load() for point in entry_points(group=ENTRY_POINT_GROUP)}
-    if kind not in openers:
+    builtin = _builtin_openers()
+    users = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+    if kind not in builtin | users:
         raise CodecError(
             folder,
             f"{modality} codec of kind {kind!r}",
-            f"one of {sorted(openers)}",
+            f"one of {sorted(builtin | users)}",
             f"Declare `kind` in the token space, or register the codec as an entry point in {ENTRY_POINT_GROUP!r}.",
         )
-    weights = folder / WEIGHTS_FILE
-    if not weights.is_file():
-        raise CodecError(
-            folder, f"no {WEIGHTS_FILE}", f"the {kind} codec's folder", "Pass --codecs, or correct bundle.json."
-        )
-    declared = declaration.get("weights_sha256")
-    if declared and (actual := file_sha256(weights)) != declared:
-        raise CodecError(
-            weights, f"sha256 {actual}", f"{declared}, as the token space says", "Use the codec that made the shards."
-        )
-    return openers[kind](folder, declaration)
+    if kind in users:
+        check_any_declared(folder, declaration)
+        return _open_users(users[kind], folder, declaration)
+    check_declared(weights_file(kind, folder), declaration)
+    return builtin[kind](folder, declaration)
 
 
-def _builtin_openers() -> dict[str, Callable[[Path, dict[str, Any]], object]]:
+def _open_users(point: EntryPoint, folder: Path, declaration: dict[str, Any]) -> object:
+    """Somebody else's code, imported only for its own kind: whatever it raises, its name is in the message."""
+    try:
+        return point.load()(folder, declaration)
+    except HarnessError:
+        raise
+    except Exception as error:
+        found = f"{type(error).__name__} ({error}) from {point.value}"
+        expected = f"the codec of kind {point.name!r}"
+        raise CodecError(folder, found, expected, "Correct the folder, or the codec.") from error
+
+
+def _builtin_openers() -> dict[str, Opener]:
     # Imported here: a codec's dependencies are needed only by those who decode with it.
-    def open_encodec(folder: Path, _: dict[str, Any]) -> object:
-        from harness.codecs.encodec import EncodecCodec
+    def open_encodec(folder: Path, declaration: dict[str, Any]) -> object:
+        from harness.codecs.encodec_forms import open_encodec
 
-        return EncodecCodec.load(folder)
+        return open_encodec(folder, weights_file("encodec", folder), declaration)
 
     def open_vq(folder: Path, _: dict[str, Any]) -> object:
         from harness.codecs.vq import ImageVQ
 
         return ImageVQ.load(folder)
 
-    return {"encodec": open_encodec, "vq": open_vq}
+    def open_seed(folder: Path, declaration: dict[str, Any]) -> object:
+        from harness.codecs.seed import load_seed
+
+        return load_seed(folder, declaration).ready_to_decode()
+
+    return {"encodec": open_encodec, "seed": open_seed, "vq": open_vq}

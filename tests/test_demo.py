@@ -88,7 +88,13 @@ def test_an_untrained_checkpoint_is_rejected(pytester: pytest.Pytester, small_ru
     code, verdict = run_gates(pytester, "stage4", small_run / "surgery" / "checkpoint_0")
 
     assert code == 1
-    assert [id_ for id_, outcome in outcomes(verdict).items() if outcome != "pass"] == ["P0.4", "P0.5", "P1.2", "P1.3"]
+    assert [id_ for id_, outcome in outcomes(verdict).items() if outcome != "pass"] == [
+        "P0.4",
+        "P0.5",
+        "P1.1",
+        "P1.2",
+        "P1.3",
+    ]
 
 
 def test_a_checkpoint_that_only_reads_is_not_promoted_to_write(pytester: pytest.Pytester, small_run: Path) -> None:

@@ -26,7 +26,7 @@ def test_the_fields_checkpoint_is_complete_after_init(field_ckpt: Path) -> None:
     assert bundle(field_ckpt) == {
         "format": "checkpoint-bundle/1", "stage": 4, "step": 20, "base": "../../base",
         "parent": "../../stage3/checkpoint_10", "lora": "../lora_20", "shards": "../../shards",
-        "golden": "../../golden", "codecs": "../../codecs", "decoding": "free",
+        "golden": "../../golden", "text_eval": "../../text_eval.jsonl", "codecs": "../../codecs", "decoding": "free",
     }  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -12,46 +12,34 @@ import numpy as np
 from harness import decoding
 from harness.ablation import Ablation, ablate, joined
 from harness.bundle import CHECKPOINT_SUFFIXES, Bundle, Decoding, joint_sha256
-from harness.compliance import Compliance, count_compliance
+from harness.compliance import count_compliance
 from harness.conditions import media_conditions, prompt_conditions
 from harness.decoder import Decoder
 from harness.device import resolve_device
-from harness.errors import EvidenceError, ExampleError
 from harness.evidence import Arrays, EvidenceStore
-from harness.examples import TASKS, Example, Task, expected_length, read_examples, regions
+from harness.example_sets import ExampleSets
+from harness.examples import TASKS, Example, Task, regions
 from harness.files import tree_sha256
 from harness.held_out import HeldOutAudit, audit_held_out
 from harness.identity import IdentityAudit, audit_identity
-from harness.looks import Looks, plan
+from harness.looks import Looks
 from harness.nearest import NearestPrompt, measure_nearest
-from harness.outputs.figures import Outputs, measure_outputs
+from harness.outputs.figures import Outputs, measure_beside_real
 from harness.parameters import ParameterAudit, audit_parameters
 from harness.progress import Listener, silent
 from harness.retrieval import Retrieval, retrieve
 from harness.rows import RowsAudit, audit_rows
-from harness.sampling import Sampling, read_sampling
+from harness.sampling import read_sampling
 from harness.scorer import Scorer
 from harness.settings import Settings
 from harness.text_eval import TextEval, read_text_eval
 from harness.text_regression import TextLogitGap, TextRegression, measure_text
 from harness.words import prompt_words
+from harness.written import Generations, expected_ids, write
 
 # Part of every evidence key: a change of what is measured, or how, makes old evidence unusable.
-MEASUREMENT_VERSION = 2
+MEASUREMENT_VERSION = 3
 _BUNDLE = "bundle.json"  # where things lie; what of it matters to a figure is in that figure's own key
-
-
-@dataclass(frozen=True)
-class Generations:
-    """What the checkpoint wrote for the golden prompts of one task."""
-
-    task: Task
-    decoding: Decoding
-    examples: tuple[Example, ...]
-    sequences: tuple[np.ndarray, ...]
-    expected: tuple[int, ...]
-    compliance: Compliance
-    sampling: Sampling
 
 
 class Checkpoint:
@@ -65,7 +53,7 @@ class Checkpoint:
     ) -> None:
         self.bundle, self.settings, self.listener = bundle, settings, listener
         self.evidence = evidence or EvidenceStore(settings.cache, reuse=settings.reuse_evidence)
-        self._read: dict[str, list[Example]] = {}  # golden, dev: parsed once, asked for by every gate and task
+        self.examples = ExampleSets(bundle, settings.max_examples)
         self._ablated: dict[tuple[str, Task, int, int], Ablation] = {}  # conditions of a block, made once for all gates
 
     # ------------------------------------------------------------------ what is judged
@@ -140,26 +128,12 @@ class Checkpoint:
         return replace(found, examples=found.examples[: self.settings.max_examples])
 
     def golden(self, task: Task, limit: int | None = None) -> list[Example]:
-        """The first golden examples of a task, all of them without a limit.
-
-        Raises:
-            ExampleError: there are none.
-        """
-        return self._capped(self._examples("golden", task), limit)
-
-    def golden_and_dev(self, task: Task, at_least: int) -> tuple[list[Example], int]:
-        """All golden examples of a task, topped up from dev to `at_least`; and how many came from dev."""
-        golden = self._examples("golden", task)
-        dev = self._dev_beside(golden, task) if len(golden) < at_least else []
-        examples = self._capped([*golden, *dev[: max(0, at_least - len(golden))]], None)
-        return examples, max(0, len(examples) - len(golden))
+        """The first golden examples of a task, all of them without a limit."""
+        return self.examples.golden(task, limit)
 
     def planned_looks(self, task: Task, at_least: int, further: Sequence[int]) -> Looks:
         """The looks at a task's golden and dev examples: `at_least` of them first, then as many as `further` says."""
-        first, _ = self.golden_and_dev(task, at_least)
-        golden = self._examples("golden", task)
-        available = self._capped([*golden, *self._dev_beside(golden, task)], None)
-        return plan(len(first), len(available), further)
+        return self.examples.planned_looks(task, at_least, further)
 
     # ------------------------------------------------------------------ measurements
 
@@ -177,7 +151,7 @@ class Checkpoint:
 
     def adapter_effect(self, n_examples: int) -> np.ndarray:
         """The largest change of a logit by the adapter, over the first golden examples of every task, (N,)."""
-        examples = [e for task in TASKS for e in self._examples("golden", task, required=False)[:n_examples]]
+        examples = [e for task in TASKS for e in self.examples.of("golden", task, required=False)[:n_examples]]
         provenance = self._provenance("adapter-effect", examples)
 
         def measure() -> Arrays:
@@ -230,25 +204,40 @@ class Checkpoint:
 
     def nearest_prompt(self, task: Task, at_least: int) -> NearestPrompt:
         """A write task's losses under its own and the most similar other prompt, over the ablation's first look."""
-        examples, _ = self.golden_and_dev(task, at_least)
+        examples, _ = self.examples.golden_and_dev(task, at_least)
         folders = [self.bundle.path, *([self.bundle.inputs["base"]] if "base" in self.bundle.inputs else [])]
         words = prompt_words(examples, self.bundle.space, folders)
         return measure_nearest(task, examples, words, self.rng("nearest", task), self.scorer, self.bundle.space)
 
     def retrieval(self, task: Task, at_least: int) -> Retrieval:
         """How the true prompts of a write task's first examples rank among others of the ablation's first look."""
-        examples, _ = self.golden_and_dev(task, at_least)
+        examples, _ = self.examples.golden_and_dev(task, at_least)
         return retrieve(task, examples, self.rng("retrieval", task), self.scorer, self.bundle.space)
 
     def generations(self, task: Task, n_examples: int, how: Decoding) -> Generations:
         """What the checkpoint writes for the first golden prompts of a task."""
         examples = self.golden(task, n_examples)
-        expected = [self._expected(example) for example in examples]
+        expected = [expected_ids(example) for example in examples]
         sampling = read_sampling(self.bundle.path)
         provenance = self._provenance(
             f"generate-{task}-{how}", examples, decoding=how, sampling=vars(sampling), expected=expected
         )
-        arrays = self.evidence.get(provenance, lambda: self._generate(task, examples, expected, how, sampling))
+
+        def measure() -> Arrays:
+            seeds = [int(self.rng("generate", task, str(i)).integers(2**31)) for i in range(len(examples))]
+            return write(
+                self.model,
+                examples,
+                expected,
+                seeds,
+                self.bundle.space,
+                how=how,
+                sampling=sampling,
+                batch_tokens=self.settings.batch_tokens,
+                listener=self.listener,
+            )
+
+        arrays = self.evidence.get(provenance, measure)
         sequences = tuple(np.split(arrays["ids"], arrays["ends"][:-1])) if len(examples) else ()
         compliance = count_compliance(sequences, expected, examples[0].modality, self.bundle.space)
         return Generations(task, how, tuple(examples), sequences, tuple(expected), compliance, sampling)
@@ -263,34 +252,9 @@ class Checkpoint:
         return self._decode(examples, spans, folder, f"{examples[0].task}: decoding golden media", own_scales=True)
 
     def outputs(self, written: Generations) -> tuple[Outputs, Outputs]:
-        """Figures of what was generated, and of the golden media of the same prompts through the same codec.
-
-        Both are decoded from ids alone, so that real media are no louder for scales which nobody generates.
-
-        Raises:
-            EvidenceError: no golden media decode, so that there is nothing to hold the others against.
-        """
-        golden = [example.input_ids[regions(example, self.bundle.space).media] for example in written.examples]
+        """Figures of what was generated, and of the golden media of the same prompts through the same codec."""
         decode = Decoder(self.bundle.space, self.bundle.input("codecs"), self.evidence)
-        own, real = (
-            measure_outputs(
-                written.examples,
-                sequences,
-                decode(written.examples, sequences, label=f"{written.task}: decoding{of}"),
-                self.bundle.space,
-                self.evidence,
-                f"{written.task}: figures{of}",
-            )
-            for sequences, of in ((written.sequences, ""), (golden, " of golden media"))
-        )
-        if not real.examples:
-            raise EvidenceError(
-                f"{written.task}: golden media",
-                f"none of {len(golden)} decoded, such as {real.failed[0]}",
-                "media that the codec decodes",
-                "Use the codec that made the shards and the golden set.",
-            )
-        return own, real
+        return measure_beside_real(written.examples, written.sequences, decode)
 
     def rng(self, *purpose: str) -> np.random.Generator:
         """A generator for one purpose, the same in every run with this seed."""
@@ -310,31 +274,11 @@ class Checkpoint:
         vars(self).pop("model", None)
         return load_base(self.bundle.input("base"), device=self.device, dtype=self.settings.dtype)
 
-    def _examples(self, name: str, task: Task, *, required: bool = True) -> list[Example]:
-        path = self.bundle.input(name)
-        if name not in self._read:
-            self._read[name] = read_examples(path, self.bundle.space)
-        examples = [example for example in self._read[name] if example.task == task]
-        if required and not examples:
-            raise ExampleError(path, f"no {task} example", "at least one", f"Add {task} examples to the {name} set.")
-        return examples
-
-    def _capped(self, examples: list[Example], limit: int | None) -> list[Example]:
-        caps = [cap for cap in (limit, self.settings.max_examples) if cap is not None]
-        return examples[: min(caps)] if caps else examples
-
-    def _dev_beside(self, golden: list[Example], task: Task) -> list[Example]:
-        """The dev examples of a task that are not golden ones."""
-        if "dev" not in self.bundle.inputs:
-            return []
-        known = {example.id for example in golden}
-        return [e for e in self._examples("dev", task, required=False) if e.id not in known]
-
     def _ablation(self, task: Task, at_least: int, looks: Looks | None, make: Any) -> Ablation:
         """Every look adds a block of examples, which is ablated by itself: what was measured of the others stands."""
-        first, _ = self.golden_and_dev(task, at_least)
+        first, _ = self.examples.golden_and_dev(task, at_least)
         sizes = looks.so_far if looks else (len(first),)
-        examples, from_dev = self.golden_and_dev(task, sizes[-1])
+        examples, from_dev = self.examples.golden_and_dev(task, sizes[-1])
         blocks = []
         for start, stop in itertools.pairwise((0, *sizes)):
             block = make.__name__, task, start, stop
@@ -346,29 +290,6 @@ class Checkpoint:
                 )
             blocks.append(self._ablated[block])
         return joined(blocks)
-
-    def _generate(
-        self, task: Task, examples: list[Example], expected: list[int], how: Decoding, sampling: Sampling
-    ) -> Arrays:
-        from harness.generation import Prompt, generate
-
-        prompts = []
-        for number, (example, length) in enumerate(zip(examples, expected, strict=True)):
-            start = regions(example, self.bundle.space).content.start
-            seed = int(self.rng("generate", task, str(number)).integers(2**31))
-            prompts.append(Prompt(example.input_ids[:start], length, seed, f"golden example {example.id}"))
-        sequences = generate(
-            self.model,
-            prompts,
-            examples[0].modality,
-            self.bundle.space,
-            decoding=how,
-            sampling=sampling,
-            batch_tokens=self.settings.batch_tokens,
-            listener=self.listener,
-            label=f"{task}: writing, {how}",
-        )
-        return {"ids": np.concatenate(sequences), "ends": np.cumsum([len(ids) for ids in sequences])}
 
     def _decode(
         self,
@@ -382,17 +303,6 @@ class Checkpoint:
         decode = Decoder(self.bundle.space, self.bundle.input("codecs"), self.evidence)
         samples = decode(examples, sequences, label=label, own_scales=own_scales)
         return decoding.write_media(examples, samples, self.settings.out / folder)
-
-    def _expected(self, example: Example) -> int:
-        length = expected_length(example.meta, example.modality)
-        if length is None:
-            raise EvidenceError(
-                f"golden example {example.id}",
-                f"a meta without the length of its media ({sorted(example.meta)})",
-                "n_tokens, or n_frames and n_codebooks",
-                "Add image_meta or audio_meta to the golden set: lengths must come from each example, not one maximum.",
-            )
-        return length
 
     def _measured_on(self) -> dict[str, Any]:
         """What every figure depends on beside its own inputs."""

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 
 import tests.tiny
 from harness.bundle import open_bundle
-from harness.checkpoint import Checkpoint, Generations
+from harness.checkpoint import Checkpoint
 from harness.codecs.encodec import EncodecCodec
 from harness.codecs.vq import ImageVQ
 from harness.decoding import Sample, from_arrays, to_arrays
@@ -28,6 +28,7 @@ from harness.examples import Task, build_sequence, regions
 from harness.files import write_jsonl
 from harness.settings import Settings
 from harness.token_space import TokenSpace
+from harness.written import Generations
 from tests.gating import findings, run_gate
 from tests.tiny import CODEBOOK, N_CODEBOOKS, Tiny, write_tiny
 

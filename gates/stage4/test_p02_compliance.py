@@ -15,12 +15,13 @@ from gates.gate import Accept, Gate, gate
 from gates.stage4.thresholds import Stage4Thresholds
 from harness import statistics
 from harness.bundle import Decoding
-from harness.checkpoint import Checkpoint, Generations
+from harness.checkpoint import Checkpoint
 from harness.compliance import upper_bound
 from harness.examples import WRITE_TASKS, Task
 from harness.leaks import describe_leaks
 from harness.lengths import cut_off, limits_of
 from harness.results import Measurement
+from harness.written import Generations
 
 P02 = Gate(
     id="P0.2",

@@ -13,8 +13,9 @@ from typing import Any
 from gates.gate import Accept, Gate, gate
 from gates.stage4.thresholds import Stage4Thresholds
 from harness import faults, statistics
-from harness.checkpoint import Checkpoint, Generations
+from harness.checkpoint import Checkpoint
 from harness.examples import WRITE_TASKS
+from harness.written import Generations
 
 P03 = Gate(
     id="P0.3",

@@ -13,12 +13,13 @@ Source   spec/stage4-verification.md, P1.1: "trending upward over time; not nece
 from gates.gate import Accept, Gate, gate
 from gates.stage4.thresholds import Stage4Thresholds
 from harness import statistics
-from harness.checkpoint import Checkpoint, Generations
+from harness.checkpoint import Checkpoint
 from harness.end_tags import PLACES, Earlier, EndTags, change_of_share, find_earlier, find_end_tags
 from harness.examples import WRITE_TASKS, Task
 from harness.files import path_sha256
 from harness.lengths import limits_of
 from harness.results import Measurement
+from harness.written import Generations
 
 P11 = Gate(
     id="P1.1",

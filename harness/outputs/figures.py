@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.decoder import Decoder
 from harness.decoding import Sample
+from harness.errors import EvidenceError
 from harness.evidence import Arrays, EvidenceStore
 from harness.examples import Example, expected_length, regions
 from harness.outputs.codes import code_figures
@@ -37,6 +39,35 @@ class Outputs:
     figures: dict[str, np.ndarray]
     fingerprints: np.ndarray
     failed: tuple[str, ...]
+
+
+def measure_beside_real(
+    examples: Sequence[Example], sequences: Sequence[np.ndarray], decode: Decoder
+) -> tuple[Outputs, Outputs]:
+    """Figures of what was written for golden examples, and of their own media through the same codec.
+
+    Both are decoded from ids alone, so that real media are no louder for scales which nobody generates.
+
+    Raises:
+        EvidenceError: no golden media decode, so that there is nothing to hold the others against.
+    """
+    task, space = examples[0].task, decode.space
+    golden = [example.input_ids[regions(example, space).media] for example in examples]
+    own, real = (
+        measure_outputs(
+            examples, ids, decode(examples, ids, label=f"{task}: decoding{of}"), space, decode.evidence,
+            f"{task}: figures{of}",
+        )
+        for ids, of in ((sequences, ""), (golden, " of golden media"))
+    )  # fmt: skip
+    if not real.examples:
+        raise EvidenceError(
+            f"{task}: golden media",
+            f"none of {len(golden)} decoded, such as {real.failed[0]}",
+            "media that the codec decodes",
+            "Use the codec that made the shards and the golden set.",
+        )
+    return own, real
 
 
 def measure_outputs(

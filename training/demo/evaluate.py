@@ -13,7 +13,7 @@ import numpy as np
 
 from harness import statistics
 from harness.bundle import open_bundle
-from harness.checkpoint import Checkpoint, Generations
+from harness.checkpoint import Checkpoint
 from harness.codecs.registry import load_audio_codec, load_image_codec
 from harness.conditions import with_prompt
 from harness.examples import Example, Task, regions
@@ -21,6 +21,7 @@ from harness.files import write_json
 from harness.results import Measurement
 from harness.scores import ScoreItem
 from harness.settings import Settings
+from harness.written import Generations
 from training.checkpoints import latest_checkpoint
 from training.demo import notes as demo_notes
 from training.demo import pictures as demo_pictures

@@ -51,7 +51,7 @@ def for_each_batch(
         if not _fits(work, batch):
             if sum(map(len, batch)) == 1:
                 raise OutOfMemoryError(
-                    "scoring",
+                    "the model",
                     f"memory ran out on one sequence of {lengths[waiting[0]]} tokens",
                     "memory for one sequence at least",
                     "Use a device with more memory, or --dtype bfloat16.",

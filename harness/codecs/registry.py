@@ -6,7 +6,7 @@ docs/codecs.md.
 """
 
 from collections.abc import Callable
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -110,10 +110,20 @@ def declaration_of(modality: Modality, space: TokenSpace) -> dict[str, Any]:
 
 
 def origin_of(declaration: dict[str, Any]) -> str:
-    """Kind of a codec, and whose code it runs: a package with its version, where an entry point brings it."""
+    """Kind of a codec, and whose code it runs: packages with their versions, where it is not ours alone."""
     kind = kind_of(declaration)
     packages = [point.dist for point in entry_points(group=ENTRY_POINT_GROUP) if point.name == kind]
-    return " ".join([kind, *(f"{package.name} {package.version}" for package in packages if package is not None)])
+    named = [f"{package.name} {package.version}" for package in packages if package is not None]
+    # A picture that is drawn by diffusion is another one with another version of the sampler.
+    drawn = [f"{name} {_version_of(name)}" for name in ("diffusers", "torch")] if kind == "seed" else []
+    return " ".join([kind, *named, *drawn])
+
+
+def _version_of(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def kind_of(declaration: dict[str, Any]) -> str:

@@ -39,6 +39,7 @@ bench: $(READY)
 	$(BIN)/python -m bench.audit --gigabytes $(BENCH_GB)
 	$(BIN)/python -m bench.scoring
 	$(BIN)/python -m bench.generation
+	$(BIN)/python -m bench.sampling
 
 $(READY): pyproject.toml constraints.txt requirements-nodeps.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; found " + sys.version.split()[0] + ". Name one: make PYTHON=python3.11 …")'

@@ -2,6 +2,7 @@
 
 gates init outputs/run/checkpoint_2000 [--base DIR …]
 gates inspect outputs/run/checkpoint_2000 [--json]
+gates sample train.jsonl train.small_8192.jsonl --tier B
 gates run stage4 --ckpt runs/demo/stage4/checkpoint_2000 [pytest options]
 gates report outputs/gates/stage4/checkpoint_2000/verdict.json
 """
@@ -15,6 +16,7 @@ from typer.core import TyperGroup
 from gates.commands.init import init
 from gates.commands.inspect import inspect
 from gates.commands.options import USAGE
+from gates.commands.sample import sample
 from harness.errors import HarnessError
 from harness.results import read_verdict
 
@@ -36,6 +38,7 @@ app = typer.Typer(
 )
 app.command()(init)
 app.command()(inspect)
+app.command()(sample)
 PYTEST_ARGS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 

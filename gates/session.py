@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gates.gate import Gate
-from gates.next_step import next_step
+from gates.next_step import next_step, what_was_trained
 from gates.options import GATES_ROOT, RunOptions
 from gates.outcomes import evidence_use, results_in, uses_in
 from gates.thresholds import changed_from_spec
@@ -51,6 +51,8 @@ class GateSession:
     results: dict[str, GateResult] = field(default_factory=dict)
     uses: list[Use] = field(default_factory=list)
     unexplained: bool = False  # whether something failed that is no gate
+    red: bool = False  # whether a gate's test did not pass
+    skipped: bool = False  # whether one was left out on the way
     verdict: Verdict | None = None
     report_path: Path | None = None
 
@@ -82,6 +84,8 @@ class GateSession:
         self.uses += uses_in(report)
         results = results_in(report)
         self.unexplained |= report.failed and not results
+        self.red |= report.failed
+        self.skipped |= report.skipped and bool(results)
         for result in results:
             known = self.results.get(result.id)
             if known is None or _SEVERITY[result.outcome] > _SEVERITY[known.outcome]:
@@ -106,11 +110,12 @@ class GateSession:
     def _ended_well(self, exitstatus: int) -> bool:
         """Whether every gate was run, and pytest's exit status is what the gates' outcomes account for.
 
-        A red gate accounts for a failure, a P1 gate as well: that is a warning, and no reason to run again.
+        A red gate accounts for a failure, a P1 gate as well, also one whose input is not there: that is a warning, and
+        no reason to run again. A gate that was skipped was left out of the run.
         """
-        red = any(result.outcome in ("fail", "error") for result in self.results.values())
-        expected = pytest.ExitCode.TESTS_FAILED if red else pytest.ExitCode.OK
-        return exitstatus == expected and not self.unexplained and self.results.keys() == self.criteria.keys()
+        expected = pytest.ExitCode.TESTS_FAILED if self.red else pytest.ExitCode.OK
+        whole = self.results.keys() == self.criteria.keys() and not self.skipped
+        return exitstatus == expected and not self.unexplained and whole
 
     def _render(self, verdict: Verdict) -> None:
         from reports.render import render
@@ -148,7 +153,14 @@ class GateSession:
             inputs=_inputs(bundle) if bundle else {},
             token_space_sha256=bundle.space.sha256 if bundle else None,
             gates=gates,
-            next_step=next_step(options.stage, decision, gates, smoke=options.max_examples is not None),
+            next_step=next_step(
+                options.stage,
+                decision,
+                gates,
+                smoke=options.max_examples is not None,
+                thresholds=options.thresholds,
+                trained=what_was_trained(bundle, options.stage),
+            ),
             thresholds=ThresholdsUsed(
                 path=str(options.thresholds_path) if options.thresholds_path else None, changed=changed
             ),

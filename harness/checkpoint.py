@@ -16,6 +16,7 @@ from harness.compliance import count_compliance
 from harness.conditions import media_conditions, prompt_conditions
 from harness.decoder import Decoder
 from harness.device import resolve_device
+from harness.dynamics_losses import MeasuredLoss, measure_loss
 from harness.evidence import Arrays, EvidenceStore
 from harness.example_sets import ExampleSets
 from harness.examples import TASKS, Example, Task, regions
@@ -34,12 +35,15 @@ from harness.scorer import Scorer
 from harness.settings import Settings
 from harness.text_eval import TextEval, read_text_eval
 from harness.text_regression import TextLogitGap, TextRegression, measure_text
+from harness.train_log import TrainLog, read_train_log
+from harness.training_record import RECORD_NAME
 from harness.words import prompt_words
 from harness.written import Generations, expected_ids, write
 
 # Part of every evidence key: a change of what is measured, or how, makes old evidence unusable.
 MEASUREMENT_VERSION = 3
-_BUNDLE = "bundle.json"  # where things lie; what of it matters to a figure is in that figure's own key
+# Where things lie, and how training went: what of it matters to a figure is in that figure's own key.
+_NO_WEIGHTS = ("bundle.json", RECORD_NAME)
 
 
 class Checkpoint:
@@ -71,10 +75,10 @@ class Checkpoint:
     @cached_property
     def weights_sha256(self) -> str:
         """Digest of everything that the model's numbers depend on, and of nothing that says where it lies."""
-        parts = {"checkpoint": tree_sha256(self.bundle.path, CHECKPOINT_SUFFIXES, leave_out=(_BUNDLE,))}
+        parts = {"checkpoint": tree_sha256(self.bundle.path, CHECKPOINT_SUFFIXES, leave_out=_NO_WEIGHTS)}
         # The adapter in use by itself, even where it lies in the checkpoint: of several there, it is the one named.
         if "lora" in self.bundle.inputs:
-            parts["lora"] = tree_sha256(self.bundle.input("lora"), CHECKPOINT_SUFFIXES)
+            parts["lora"] = tree_sha256(self.bundle.input("lora"), CHECKPOINT_SUFFIXES, leave_out=_NO_WEIGHTS)
         # A whole model stands alone, unless an adapter lies beside it: whether that is merged, the base tells.
         if self.bundle.form != "whole" or {"lora", "base"} <= self.bundle.inputs.keys():
             parts["base"] = self.base_sha256
@@ -201,6 +205,19 @@ class Checkpoint:
 
         arrays = self.evidence.get(provenance, measure, "text logits")
         return TextLogitGap(examples, arrays["largest"], arrays["rows"])
+
+    def train_log(self) -> TrainLog:
+        """What was logged in training, up to the checkpoint's step."""
+        return read_train_log(self.bundle.input("train_log")).up_to(self.bundle.step)
+
+    def held_out_loss(self, task: Task, n_examples: int) -> MeasuredLoss | None:
+        """The loss of a task's first dev examples, of golden ones where dev has none; None where neither has any."""
+        for name in ("dev", "golden"):
+            path = self.bundle.inputs.get(name)
+            examples = self.examples.of(name, task, required=False) if path and path.exists() else []
+            if few := examples[: min(n_examples, self.settings.max_examples or n_examples)]:
+                return measure_loss(task, few, name, self.scorer, self.bundle.space)
+        return None
 
     def nearest_prompt(self, task: Task, at_least: int) -> NearestPrompt:
         """A write task's losses under its own and the most similar other prompt, over the ablation's first look."""

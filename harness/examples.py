@@ -7,7 +7,7 @@ The target is the whole last block, its start and end tag included; labels are -
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -145,13 +145,18 @@ def read_examples(path: Path, space: TokenSpace, tasks: Iterable[Task] = TASKS) 
             target block.
     """
     wanted = tuple(tasks)
-    examples = [example for file in _files(path) for example in _read_file(file, space)]
+    return [example for example in iterate_examples(path, space) if example.task in wanted]
+
+
+def iterate_examples(path: Path, space: TokenSpace) -> Iterator[Example]:
+    """The examples of all tasks one by one, in order; arguments and errors as of `read_examples`."""
     seen: set[str] = set()
-    for example in examples:
-        if example.id in seen:
-            raise ExampleError(path, f"the id {example.id!r} twice", "one example an id", "Make the ids unique.")
-        seen.add(example.id)
-    return [example for example in examples if example.task in wanted]
+    for file in _files(path):
+        for example in _read_file(file, space):
+            if example.id in seen:
+                raise ExampleError(path, f"the id {example.id!r} twice", "one example an id", "Make the ids unique.")
+            seen.add(example.id)
+            yield example
 
 
 def _files(path: Path) -> list[Path]:
@@ -163,13 +168,11 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _read_file(file: Path, space: TokenSpace) -> list[Example]:
-    examples = []
+def _read_file(file: Path, space: TokenSpace) -> Iterator[Example]:
     with file.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
-                examples.append(_parse(line, f"{file}:{number}", space))
-    return examples
+                yield _parse(line, f"{file}:{number}", space)
 
 
 def _parse(line: bytes, where: str, space: TokenSpace) -> Example:

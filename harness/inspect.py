@@ -10,7 +10,9 @@ from harness.checkpoint import Checkpoint
 from harness.errors import HarnessError
 from harness.files import read_json
 from harness.lengths import limits_of, summarise_tasks
+from harness.tiers import describe_tier, tier_of
 from harness.token_space import Modality, TokenSpace
+from harness.training_record import RECORD_NAME, TrainingRecord, read_training_record
 
 FORMAT = "bundle-inspect/1"
 _LONGEST_LIST = 50  # entries of a list in what moved; a wholly different model would name every tensor
@@ -36,6 +38,7 @@ def inspect_bundle(checkpoint: Checkpoint, max_new: dict[Modality, int | None], 
         },
         "token_space": _token_space(bundle.space),
         "decoding": bundle.decoding,
+        "training": _training(bundle),
         "inputs": {name: _input(bundle, name) for name in INPUTS},
         "tasks": summarise_tasks(bundle, limits_of(bundle, max_new)),
         "what_moved": _what_moved(checkpoint) if weights else {"problem": "not read: --quick"},
@@ -46,6 +49,27 @@ def _stage(bundle: Bundle) -> int | None:
     file = bundle.path / "bundle.json"
     declared = read_json(file) if file.is_file() else {}
     return declared.get("stage")
+
+
+def _training(bundle: Bundle) -> dict[str, Any] | None:
+    """What the run's own record says, and the same in a line; None where its trainer wrote none."""
+    try:
+        record = read_training_record(bundle.path)
+    except HarnessError as error:
+        return {"problem": str(error), "summary": f"{RECORD_NAME} cannot be used"}
+    if record is None:
+        return None
+    shown = ("stage", "step", "max_steps", "train_rows", "sources", "effective_batch", "stopped")
+    tier = tier_of(record.train_rows) if record.stage == 3 else None
+    return {name: getattr(record, name) for name in shown} | {"tier": tier, "summary": _training_line(record)}
+
+
+def _training_line(record: TrainingRecord) -> str:
+    """Rows, tier, steps, effective batch, and why the run ended."""
+    rows = describe_tier(record.train_rows) if record.stage == 3 else f"{record.train_rows:,} rows"
+    ended = "still running" if record.stopped == "running" else f"stopped: {record.stopped.replace('_', ' ')}"
+    steps = f"step {record.step:,} of {record.max_steps:,}"
+    return f"{rows}, {steps}, {record.effective_batch:,} sequences a step, {ended}"
 
 
 def _token_space(space: TokenSpace) -> dict[str, Any]:

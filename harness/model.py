@@ -216,4 +216,4 @@ def backbone_and_head(model: Any) -> tuple[nn.Module, torch.Tensor]:
             "logits that are the head's weight times the hidden state, as Qwen3's are",
             "This architecture is not supported yet.",
         )
-    return inner.model, head.weight
+    return inner.base_model, head.weight

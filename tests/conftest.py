@@ -11,6 +11,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import pytest
 
 from harness.token_space import TokenSpace, parse_token_space
+from tests.small_run import CACHE, train_small
 from tests.tiny import Tiny, token_space_object, write_tiny
 
 # Here, and not in pyproject.toml: a gate run must not stop at a warning of somebody's library, our own tests must stop
@@ -50,3 +51,10 @@ def tiny(shared_tiny: Tiny, tmp_path: Path) -> Tiny:
     shutil.copytree(shared_tiny.root, root)
     ckpt = root / shared_tiny.ckpt.relative_to(shared_tiny.root)
     return Tiny(root, shared_tiny.space, ckpt, root / "base", root / "golden", root / "shards")
+
+
+@pytest.fixture(scope="session")
+def small_run() -> Path:
+    """The small demo run, which no test may change."""
+    train_small()
+    return CACHE

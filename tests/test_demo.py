@@ -1,58 +1,32 @@
 """The whole way: the small recipe is trained once, kept in a cache folder and gated; broken copies are rejected."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 from safetensors.torch import load_file, save_file
 
 from tests.gating import outcomes, run_gates
-
-ROOT = Path(__file__).parents[1]
-CACHE = ROOT / ".cache" / "small"
-TRAIN = [sys.executable, "-m", "training", "demo", "--recipe", "small", "--runs", str(CACHE)]
-
-
-def _train() -> str:
-    done = subprocess.run(TRAIN, cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ)
-    assert done.returncode == 0, done.stderr[-4000:]
-    return done.stdout
-
-
-@pytest.fixture(scope="session")
-def small_run() -> Path:
-    """The small run, trained where the cache does not hold it already."""
-    CACHE.parent.mkdir(exist_ok=True)
-    with FileLock(CACHE.parent / "small.lock"):
-        _train()
-    return CACHE
-
-
-def _last(run: Path, stage: str) -> Path:
-    return max((run / stage).glob("checkpoint_*"), key=lambda path: int(path.name.split("_")[1]))
+from tests.small_run import last_checkpoint, train_small
 
 
 def test_a_second_run_of_the_training_does_nothing(small_run: Path) -> None:
-    lines = [line for line in _train().splitlines() if line]
+    lines = [line for line in train_small().splitlines() if line]
 
     assert lines
     assert all("nothing to do" in line for line in lines), lines
 
 
 def test_a_trained_stage_3_checkpoint_is_promoted(pytester: pytest.Pytester, small_run: Path) -> None:
-    code, verdict = run_gates(pytester, "stage3", _last(small_run, "stage3"))
+    code, verdict = run_gates(pytester, "stage3", last_checkpoint(small_run, "stage3"))
 
     assert (code, verdict["verdict"]) == (0, "PROMOTE"), verdict["gates"]
     assert set(outcomes(verdict).values()) == {"pass"}
 
 
 def test_a_trained_stage_4_checkpoint_is_promoted(pytester: pytest.Pytester, small_run: Path) -> None:
-    code, verdict = run_gates(pytester, "stage4", _last(small_run, "stage4"))
+    code, verdict = run_gates(pytester, "stage4", last_checkpoint(small_run, "stage4"))
 
     assert (code, verdict["verdict"]) == (0, "PROMOTE"), verdict["gates"]
     # Warnings, which do not block: 44 texts are too few to prove that text is intact within 2 % (P1.4), and a model as
@@ -65,21 +39,52 @@ def test_a_red_p1_gate_warns_and_does_not_block(pytester: pytest.Pytester, small
     unreachable = tmp_path / "thresholds.toml"
     unreachable.write_text("min_win_rate_noise_media = 1.1")
 
-    code, verdict = run_gates(pytester, "stage4", _last(small_run, "stage4"), f"--thresholds={unreachable}")
+    code, verdict = run_gates(pytester, "stage4", last_checkpoint(small_run, "stage4"), f"--thresholds={unreachable}")
 
     assert outcomes(verdict)["P1.2"] == "fail"
     assert (code, verdict["verdict"]) == (0, "PROMOTE")
 
 
 def test_without_a_p1_gate_the_run_is_not_whole(pytester: pytest.Pytester, small_run: Path) -> None:
-    code, verdict = run_gates(pytester, "stage4", _last(small_run, "stage4"), "-k", "not text")
+    code, verdict = run_gates(pytester, "stage4", last_checkpoint(small_run, "stage4"), "-k", "not text")
 
     assert {outcome for id_, outcome in outcomes(verdict).items() if id_.startswith("P0")} == {"pass"}
     assert (code, verdict["verdict"]) == (10, "INCOMPLETE")
 
 
+def test_a_p1_gate_without_its_input_warns_and_does_not_block(
+    pytester: pytest.Pytester, small_run: Path, tmp_path: Path
+) -> None:
+    """A checkpoint of another trainer, of whose log nothing is left."""
+    code, verdict = run_gates(
+        pytester, "stage4", last_checkpoint(small_run, "stage4"), f"--train-log={tmp_path / 'lost.jsonl'}"
+    )
+
+    assert outcomes(verdict)["P1.5"] == "not_run"
+    assert (code, verdict["verdict"]) == (0, "PROMOTE")
+    assert "P1.5" in verdict["next_step"]
+
+
+def test_a_skipped_p1_gate_is_no_warning(pytester: pytest.Pytester, small_run: Path) -> None:
+    pytester.makepyfile(
+        skipper="""
+        import pytest
+
+        def pytest_runtest_setup(item):
+            if "test_p15" in str(item.path):
+                pytest.skip("not today")
+        """
+    )
+    pytester.syspathinsert()
+
+    code, verdict = run_gates(pytester, "stage4", last_checkpoint(small_run, "stage4"), "-p", "skipper")
+
+    assert outcomes(verdict)["P1.5"] == "not_run"
+    assert (code, verdict["verdict"]) == (10, "INCOMPLETE")
+
+
 def test_a_smoke_run_of_a_good_checkpoint_is_incomplete(pytester: pytest.Pytester, small_run: Path) -> None:
-    code, verdict = run_gates(pytester, "stage4", _last(small_run, "stage4"), "--max-examples=64")
+    code, verdict = run_gates(pytester, "stage4", last_checkpoint(small_run, "stage4"), "--max-examples=64")
 
     assert (code, verdict["verdict"]) == (10, "INCOMPLETE")
 
@@ -94,11 +99,12 @@ def test_an_untrained_checkpoint_is_rejected(pytester: pytest.Pytester, small_ru
         "P1.1",
         "P1.2",
         "P1.3",
+        "P1.5",  # nothing was trained, and nothing logged
     ]
 
 
 def test_a_checkpoint_that_only_reads_is_not_promoted_to_write(pytester: pytest.Pytester, small_run: Path) -> None:
-    code, verdict = run_gates(pytester, "stage4", _last(small_run, "stage3"))
+    code, verdict = run_gates(pytester, "stage4", last_checkpoint(small_run, "stage3"))
 
     assert code == 1
     assert outcomes(verdict)["P0.4"] == "fail"
@@ -118,7 +124,7 @@ def test_a_base_with_one_other_text_row_is_rejected(pytester: pytest.Pytester, s
     tensors["lm_head.weight"][17, 3] += 1e-6
     save_file(tensors, base / "model.safetensors", metadata={"format": "pt"})
 
-    code, verdict = run_gates(pytester, "stage3", _last(small_run, "stage3"), f"--base={base}")
+    code, verdict = run_gates(pytester, "stage3", last_checkpoint(small_run, "stage3"), f"--base={base}")
 
     assert code == 1
     (s33,) = [gate for gate in verdict["gates"] if gate["id"] == "S3.3"]

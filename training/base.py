@@ -8,14 +8,29 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training.batches import Deck, TrainSequence, batch_loss, collate
+from training.batches import batch_loss, collate
 from training.recipe import BaseRecipe, Recipe
-from training.schedule import cosine_share
+from training.schedule import share_of_peak
+from training.sequences import TrainSequence
 from training.steps import new_folder, progress
 from training.text import line_sequences, save_tokenizer, text_corpus, train_tokenizer
 
 _LR_FLOOR = 0.05  # share of the peak that the cosine ends at
 _MAX_POSITIONS = 512
+
+
+class Deck:
+    """Sequences, drawn without replacement and shuffled anew when used up."""
+
+    def __init__(self, sequences: Sequence[TrainSequence], rng: np.random.Generator) -> None:
+        self._sequences, self._rng = sequences, rng
+        self._order: list[int] = []
+
+    def draw(self, n: int) -> list[TrainSequence]:
+        """The next n sequences."""
+        while len(self._order) < n:
+            self._order = [*self._rng.permutation(len(self._sequences)).tolist(), *self._order]
+        return [self._sequences[self._order.pop()] for _ in range(n)]
 
 
 def run_base(folder: Path, recipe: Recipe) -> None:
@@ -54,7 +69,9 @@ def pretrain(
     with progress(recipe.steps, "base") as bar:
         for step in range(recipe.steps):
             for group in optimiser.param_groups:
-                group["lr"] = recipe.lr * cosine_share(step, recipe.steps, recipe.warmup, _LR_FLOOR)
+                group["lr"] = recipe.lr * share_of_peak(
+                    "cosine", step, max_steps=recipe.steps, warmup_steps=recipe.warmup, floor=_LR_FLOOR
+                )
             loss = _mixed_loss(model, decks, recipe)
             torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -2,15 +2,19 @@
 
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
+from harness.bundle import Decoding
 from harness.errors import BundleError
 from harness.files import read_json, write_json
 from harness.token_space import FILE_NAME, SIDECAR_NAME, TokenSpace, read_token_space
+from harness.training_record import RECORD_NAME, TrainingRecord
 from training.rows import NewRows
 from training.steps import new_folder
 from training.text import read_tokenizer, save_tokenizer, with_specials
@@ -49,6 +53,18 @@ class Run:
         return self.root / "codecs"
 
     @property
+    def pointers(self) -> dict[str, Path]:
+        """What the run's bundles point to."""
+        return {
+            "base": self.base,
+            "shards": self.shards,
+            "golden": self.data / "golden",
+            "dev": self.data / "dev.jsonl",
+            "text_eval": self.data / "text_eval.jsonl",
+            "codecs": self.codecs,
+        }
+
+    @property
     def untrained(self) -> Path:
         """The checkpoint that the vocabulary surgery writes."""
         return self.root / "surgery" / "checkpoint_0"
@@ -60,34 +76,53 @@ class CheckpointParts:
 
     Attributes:
         stage: 2 for the untrained checkpoint, then 3 and 4.
+        pointers: name in bundle.json -> path, of what lies elsewhere; `base` always.
+        decoding: how the checkpoint is to be served.
         parent: the checkpoint that training began from, whose token space, tokenizer and fingerprint are taken over;
             None for the untrained one.
         adapted: the PeftModel whose adapter is saved; None without one.
+        adapter: its tensors by name, where they were gathered from several processes; None takes the model's own.
         log: the train log so far; None without one.
-        temperature: what the checkpoint is to be sampled at; None is greedy.
+        record: how the run went; None for the untrained one.
+        temperature: what the checkpoint is to be sampled at; 0 is greedy.
     """
 
     stage: int
     step: int
     rows: NewRows
+    pointers: Mapping[str, Path]
+    decoding: Decoding = "constrained"
     parent: Path | None = None
     adapted: Any | None = None
+    adapter: dict[str, Tensor] | None = None
     log: Path | None = None
-    temperature: float | None = None
+    record: TrainingRecord | None = None
+    temperature: float = 0.0
 
 
-def write_untrained(run: Run, space: TokenSpace, rows: NewRows, fingerprint: dict[str, Any]) -> None:
-    """Write the checkpoint of the vocabulary surgery; all later ones take its tokenizer and fingerprint over."""
-    with new_folder(run.untrained) as folder:
+def write_untrained(
+    target: Path, shards: Path, pointers: Mapping[str, Path], rows: NewRows, fingerprint: dict[str, Any]
+) -> None:
+    """Write the checkpoint of the vocabulary surgery; all later ones take its tokenizer and fingerprint over.
+
+    Args:
+        target: its folder.
+        shards: the folder that holds the token space and its sidecar.
+        pointers: as of `CheckpointParts`.
+        rows: the new rows.
+        fingerprint: of the base.
+    """
+    space = read_token_space(shards)
+    with new_folder(target) as folder:
         for name in (FILE_NAME, SIDECAR_NAME):
-            shutil.copyfile(run.shards / name, folder / name)
-        tokenizer = with_specials(read_tokenizer(run.base), space)
+            shutil.copyfile(shards / name, folder / name)
+        tokenizer = with_specials(read_tokenizer(pointers["base"]), space)
         save_tokenizer(tokenizer, folder, pad_token=_pad_token(space))
         write_json(folder / FINGERPRINT, fingerprint)
-        _write_parts(folder, run.untrained, run, space, CheckpointParts(stage=2, step=0, rows=rows))
+        _write_parts(folder, target, space, CheckpointParts(stage=2, step=0, rows=rows, pointers=pointers))
 
 
-def write_checkpoint(target: Path, run: Run, parts: CheckpointParts) -> None:
+def write_checkpoint(target: Path, parts: CheckpointParts) -> None:
     """Write a trained checkpoint, whole or not at all.
 
     Raises:
@@ -100,7 +135,7 @@ def write_checkpoint(target: Path, run: Run, parts: CheckpointParts) -> None:
         for path in sorted(parts.parent.iterdir()):
             if path.name in (FILE_NAME, SIDECAR_NAME, FINGERPRINT) or path.name.startswith("tokenizer"):
                 shutil.copyfile(path, folder / path.name)
-        _write_parts(folder, target, run, space, parts)
+        _write_parts(folder, target, space, parts)
 
 
 def read_rows(checkpoint: Path) -> NewRows:
@@ -138,7 +173,7 @@ def latest_checkpoint(folder: Path) -> Path:
     return max(found, key=lambda path: int(path.name.removeprefix("checkpoint_")))
 
 
-def _write_parts(folder: Path, target: Path, run: Run, space: TokenSpace, parts: CheckpointParts) -> None:
+def _write_parts(folder: Path, target: Path, space: TokenSpace, parts: CheckpointParts) -> None:
     """Fill `folder`, which will be renamed to `target`."""
     tensors = {"embeddings": parts.rows.embeddings.contiguous()}
     if parts.rows.lm_head is not None:
@@ -147,47 +182,44 @@ def _write_parts(folder: Path, target: Path, run: Run, space: TokenSpace, parts:
     write_json(folder / ROWS_JSON, {
         "row_start": space.text_vocab_size,
         "row_end": space.vocab_size_total,  # exclusive
-        "base_llm": os.path.relpath(run.base, target),
+        "base_llm": os.path.relpath(parts.pointers["base"], target),
         "has_lm_head": parts.rows.lm_head is not None,
     })  # fmt: skip
     if parts.adapted is not None:
-        _save_adapter(parts.adapted, folder / ADAPTER)
+        _save_adapter(parts.adapted, parts.adapter, folder / ADAPTER)
     if parts.log is not None:
         shutil.copyfile(parts.log, folder / LOG)
-    if parts.temperature is not None:
+    if parts.record is not None:
+        write_json(folder / RECORD_NAME, parts.record.model_dump(mode="json"))
+    if parts.temperature:
         sampling = {"do_sample": True, "temperature": parts.temperature, "top_k": 0, "top_p": 1.0}
         write_json(folder / "generation_config.json", sampling)
-    write_json(folder / "bundle.json", _bundle(target, run, parts))
+    write_json(folder / "bundle.json", _bundle(target, parts))
 
 
-def _bundle(target: Path, run: Run, parts: CheckpointParts) -> dict[str, Any]:
-    pointers: dict[str, Path | None] = {
-        "base": run.base,
+def _bundle(target: Path, parts: CheckpointParts) -> dict[str, Any]:
+    own: dict[str, Path | None] = {
         "parent": parts.parent,
         "lora": target / ADAPTER if parts.adapted is not None else None,
-        "shards": run.shards,
-        "golden": run.data / "golden",
-        "dev": run.data / "dev.jsonl",
-        "text_eval": run.data / "text_eval.jsonl",
         "train_log": target / LOG if parts.log is not None else None,
         "base_fingerprint": target / FINGERPRINT,
-        "codecs": run.codecs,
     }
+    pointers = {name: path for name, path in {**parts.pointers, **own}.items() if path is not None}
     return {
         "format": "checkpoint-bundle/1",
         "stage": parts.stage,
         "step": parts.step,
-        **{name: Path(os.path.relpath(path, target)).as_posix() for name, path in pointers.items() if path is not None},
-        "decoding": "constrained",
+        **{name: Path(os.path.relpath(path, target)).as_posix() for name, path in pointers.items()},
+        "decoding": parts.decoding,
     }
 
 
-def _save_adapter(adapted: Any, folder: Path) -> None:
+def _save_adapter(adapted: Any, tensors: dict[str, Tensor] | None, folder: Path) -> None:
     for config in adapted.peft_config.values():
         # PEFT would write the path that the base was loaded from: somebody's home folder, and a name to look up.
         config.base_model_name_or_path = "base"
     # "auto" would compare vocabularies with a base of that name, on the hub if need be. The rows are saved already.
-    adapted.save_pretrained(folder, save_embedding_layers=False)
+    adapted.save_pretrained(folder, save_embedding_layers=False, state_dict=tensors)
     (folder / "README.md").unlink(missing_ok=True)  # a template of unanswered questions
     # PEFT keeps target_modules as a set, whose order changes from process to process, and the digest with it.
     config_file = folder / "adapter_config.json"

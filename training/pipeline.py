@@ -4,12 +4,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from training.checkpoints import Run
+from training.config import RunConfig
 from training.demo.data import describe_notes, describe_pictures
 from training.recipe import Recipe
 from training.steps import Step, claim_run, progress, run_step, why_run
@@ -46,6 +48,8 @@ def run_commands(root: Path, recipe: Recipe, commands: Iterable[str], threads: i
     claim_run(root)
     steps = make_steps(root, recipe)
     wanted = list(commands)
+    if JUDGE in wanted:
+        wanted = ["demo", *wanted]  # it judges what the last step wrote
     if "demo" in wanted:
         _run_branches(root, recipe, steps)
     for name in in_order(name for name in wanted if name != JUDGE):
@@ -96,10 +100,12 @@ def make_steps(root: Path, recipe: Recipe) -> dict[str, Step]:
               (run.shards, run.data), run.shards / ".done.json", lambda: _shards(root, recipe), threads=2),
         _step("surgery", {"surgery": recipe.surgery, "seed": recipe.seed}, (run.base, run.shards, run.data),
               (run.untrained,), root / "surgery/.done.json", lambda: _surgery(run, recipe), threads=2),
-        _step("stage3", {**captions, "stage": recipe.stage3}, (run.base, run.data, run.untrained), (root / "stage3",),
-              root / "stage3/.done.json", lambda: _stage3(run, recipe), threads=2),
-        _step("stage4", {**captions, "stage": recipe.stage4}, (run.base, run.data, root / "stage3"), (root / "stage4",),
-              root / "stage4/.done.json", lambda: _stage4(run, recipe), threads=2),
+        _step("stage3", {"stage": recipe.stage3, "seed": recipe.seed}, (run.base, run.data, run.untrained),
+              (root / "stage3",), root / "stage3/.done.json",
+              lambda: _stage(recipe.stage3, run, root / "stage3", run.untrained, recipe.seed), threads=2),
+        _step("stage4", {"stage": recipe.stage4, "seed": recipe.seed}, (run.base, run.data, root / "stage3"),
+              (root / "stage4",), root / "stage4/.done.json",
+              lambda: _stage(recipe.stage4, run, root / "stage4", root / "stage3", recipe.seed), threads=2),
     )  # fmt: skip
     return {step.name: step for step in steps}
 
@@ -126,7 +132,7 @@ def _run_branches(root: Path, recipe: Recipe, steps: dict[str, Step]) -> None:
 
 def _command(root: Path, recipe: Recipe, names: Sequence[str]) -> list[str]:
     options = ["--runs", str(root), "--recipe", recipe.name, "--threads", "1"]
-    return [sys.executable, "-m", "training", *names, *options]
+    return [sys.executable, "-m", "training", "demo", *names, *options]
 
 
 def _wait_for_all(children: list["subprocess.Popen[bytes]"], branches: Sequence[Sequence[str]]) -> None:
@@ -218,19 +224,21 @@ def _shards(root: Path, recipe: Recipe) -> None:
 def _surgery(run: Run, recipe: Recipe) -> None:
     from training.surgery import run_surgery
 
-    run_surgery(run, recipe)
+    run_surgery(run.untrained, run.shards, run.pointers, recipe.surgery)
 
 
-def _stage3(run: Run, recipe: Recipe) -> None:
-    from training.stage3 import run_stage3
+def _stage(config: RunConfig, run: Run, out: Path, parent: Path, seed: int) -> None:
+    """One stage on the run's own data; it goes on where it was interrupted."""
+    from training.run import can_go_on, run_stage
+    from training.steps import clear_folder
 
-    run_stage3(run, recipe)
-
-
-def _stage4(run: Run, recipe: Recipe) -> None:
-    from training.stage4 import run_stage4
-
-    run_stage4(run, recipe)
+    data = replace(
+        config.data, parent=str(parent), train=str(run.data / "train.jsonl"), text=str(run.data / "text_train.jsonl")
+    )
+    mine = replace(config, out=str(out), data=data, seed=seed)
+    if not can_go_on(mine):
+        clear_folder(out)  # an earlier run's checkpoints would pass for this one's
+    run_stage(mine, _say)
 
 
 def _judge(root: Path, recipe: Recipe) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding, linear
 
 from harness.errors import BundleError
+from harness.model import backbone_and_head
 
 
 class SplitTable(nn.Module):
@@ -20,7 +21,7 @@ class SplitTable(nn.Module):
 
     Attributes:
         text: (V_text, d), frozen.
-        new: (n, d), trainable.
+        new: (n, d), trainable; its type may be wider than the text rows', whose type is that of all results.
     """
 
     text: Tensor
@@ -33,7 +34,7 @@ class SplitTable(nn.Module):
     @property
     def weight(self) -> Tensor:
         """The whole table, (V_text + n, d)."""
-        return torch.cat([self.text, self.new])
+        return torch.cat([self.text, self.new.to(self.text.dtype)])
 
 
 class SplitEmbedding(SplitTable):
@@ -41,15 +42,25 @@ class SplitEmbedding(SplitTable):
 
     def forward(self, ids: Tensor) -> Tensor:
         """(...) int64 -> (..., d)."""
-        return embedding(ids, self.weight)
+        # Both tables are looked up everywhere, rather than joined: joining would copy the whole table in every step.
+        n_text = len(self.text)
+        is_new = ids >= n_text
+        text = embedding(ids.masked_fill(is_new, 0), self.text)
+        new = embedding((ids - n_text).clamp(min=0), self.new).to(text.dtype)
+        return torch.where(is_new[..., None], new, text)
 
 
 class SplitHead(SplitTable):
     """Hidden states to logits."""
 
+    @property
+    def out_features(self) -> int:
+        """Rows of the whole table."""
+        return len(self.text) + len(self.new)
+
     def forward(self, hidden: Tensor) -> Tensor:
         """(..., d) -> (..., V_text + n)."""
-        return linear(hidden, self.weight)
+        return torch.cat([linear(hidden, self.text), linear(hidden, self.new.to(hidden.dtype))], dim=-1)
 
 
 @dataclass(frozen=True)
@@ -65,35 +76,54 @@ class NewRows:
     lm_head: Tensor | None
 
 
-def load_base(folder: Path) -> Any:
-    """A Hugging Face causal LM in float32, frozen, from a folder and from nowhere else.
+def load_base(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
+    """A Hugging Face causal LM, frozen, from a folder and from nowhere else.
 
     Raises:
-        BundleError: the folder holds no model.
+        BundleError: the folder holds no model, or one whose logits are not its head times its hidden states.
     """
     from transformers import AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()  # training has a progress bar of its own
     if not (folder / "config.json").is_file():
         raise BundleError(folder, "no config.json", "a Hugging Face model", "Run the step base, or correct the path.")
     model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, local_files_only=True, use_safetensors=True, attn_implementation="sdpa"
+        folder, dtype=dtype, local_files_only=True, use_safetensors=True, attn_implementation="sdpa"
     )
+    backbone_and_head(model)  # refused here, not after days: the scorer could not judge it
     return model.eval().requires_grad_(False)
 
 
-def attach_rows(model: Any, rows: NewRows, text_vocab_size: int) -> list[nn.Parameter]:
-    """Extend a frozen model's tables by new rows, in place, and return these as the parameters to train.
+def attach_rows(
+    model: Any, rows: NewRows, text_vocab_size: int, *, dtype: torch.dtype = torch.float32, train_head: bool = True
+) -> dict[str, nn.Parameter]:
+    """Extend a frozen model's tables by new rows, in place.
 
-    A base table longer than V_text (Qwen3 pads its own) is cut to V_text first, as the field does.
-    Over a tied backbone the head's new rows follow the embedding's unless `rows.lm_head` is given.
+    A base table longer than V_text (Qwen3 pads its own) is cut to V_text first, as the field does; a token space whose
+    V_text counts the padding keeps it. Over a tied backbone the head's new rows follow the embedding's unless
+    `rows.lm_head` is given.
+
+    Args:
+        model: a causal LM.
+        rows: the new rows.
+        text_vocab_size: V_text.
+        dtype: of the new rows; float32 keeps updates that a narrower type would round away.
+        train_head: whether head rows of their own train.
+
+    Returns:
+        What is to be trained: `embeddings`, and `lm_head` where the head has rows of its own that train.
     """
     text_in, text_out = model.get_input_embeddings().weight, model.get_output_embeddings().weight
-    new_embedding = nn.Parameter(rows.embeddings.clone())
-    new_head = new_embedding if rows.lm_head is None else nn.Parameter(rows.lm_head.clone())
+    new_embedding = nn.Parameter(rows.embeddings.to(dtype, copy=True))
+    new_head = new_embedding
+    if rows.lm_head is not None:
+        new_head = nn.Parameter(rows.lm_head.to(dtype, copy=True), requires_grad=train_head)
     model.set_input_embeddings(SplitEmbedding(text_in[:text_vocab_size].clone(), new_embedding))
     model.set_output_embeddings(SplitHead(text_out[:text_vocab_size].clone(), new_head))
     model.config.vocab_size = model.vocab_size = text_vocab_size + len(new_embedding)
-    return [new_embedding] if new_head is new_embedding else [new_embedding, new_head]
+    trained = {"embeddings": new_embedding}
+    return trained if new_head is new_embedding or not train_head else trained | {"lm_head": new_head}
 
 
 def rows_of(model: Any) -> NewRows:

@@ -17,9 +17,10 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 
 from harness.files import write_jsonl
 from harness.token_space import TokenSpace
-from training.batches import TrainSequence, text_sequence
+from training.batches import labels_of_sequence, text_sequence
 from training.demo.data import MediaItem, caption_items
 from training.recipe import NotedSpan, Recipe, TextRecipe
+from training.sequences import TrainSequence
 
 DOCUMENTS = ("iris", "digits", "wine", "breast_cancer", "diabetes", "linnerud")
 _SHORTEST_LINE = 20  # characters; shorter ones are rules and headings
@@ -148,6 +149,18 @@ def write_text_eval(path: Path, tokenizer: Tokenizer, recipe: Recipe) -> None:
         {"id": name, "source": source, "text": text, "input_ids": tokenizer.encode(text).ids}
         for source, name, text in named
     )
+    write_jsonl(path, rows)
+
+
+def write_text_replay(path: Path, tokenizer: Tokenizer, recipe: Recipe) -> None:
+    """Write the text that stages 3 and 4 replay: lines of all groups, in the proportions of `replay_mix`."""
+    corpus, rng = text_corpus(recipe), np.random.default_rng([recipe.seed, 3])
+    largest = max(len(lines) for lines in corpus.values())
+    rows = []
+    for group, share in recipe.text.replay_mix.items():
+        lines = line_sequences(tokenizer, corpus[group], recipe.text)
+        for i in rng.integers(len(lines), size=round(share * largest)):
+            rows.append({"input_ids": lines[i].ids.tolist(), "labels": labels_of_sequence(lines[i]).tolist()})
     write_jsonl(path, rows)
 
 

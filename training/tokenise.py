@@ -14,7 +14,7 @@ from training.examples import without_held_out, write_examples
 from training.recipe import Recipe
 from training.shards import TokenRecord, write_shards
 from training.steps import new_folder, progress
-from training.text import read_tokenizer, write_text_eval
+from training.text import read_tokenizer, write_text_eval, write_text_replay
 from training.token_space import build_token_space, describe_audio_codec, describe_image_tokenizer
 
 # Media encoded between two ticks of the progress bar; the codecs batch within it.
@@ -43,6 +43,7 @@ def write_stage2(root: Path, recipe: Recipe, say: Callable[[str], None] = print)
     with new_folder(root / "data") as folder:
         write_examples(folder, by_split, space)
         write_text_eval(folder / "text_eval.jsonl", tokenizer, recipe)
+        write_text_replay(folder / "text_train.jsonl", tokenizer, recipe)
 
 
 def _space(codecs: Path, image: ImageVQ, audio: EncodecCodec, text_vocab_size: int, recipe: Recipe) -> TokenSpace:

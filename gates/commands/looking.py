@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gates.dynamics_reading import Beside, read_log
 from gates.needs import missing
 from gates.stage4.thresholds import Stage4Thresholds
 from harness.bundle import open_bundle
@@ -14,6 +15,7 @@ from harness.inspect import inspect_bundle
 from harness.results import Verdict, read_verdict
 from harness.settings import Settings
 from harness.token_space import Modality
+from harness.training_record import read_training_record
 
 DEFAULT_OUT = Path("outputs/gates/stage4")
 
@@ -27,6 +29,7 @@ class Wanted:
         inputs: the inputs that options name.
         max_new: modality to the number of ids that generation may write; None where no option says.
         verdict: an earlier verdict.json; None for the one in the default output folder.
+        log: a training log to read; None for none.
         weights: whether to read all weights.
     """
 
@@ -34,6 +37,7 @@ class Wanted:
     inputs: dict[str, Path]
     max_new: dict[Modality, int | None]
     verdict: Path | None
+    log: Path | None
     weights: bool
 
 
@@ -41,7 +45,7 @@ def look_at(wanted: Wanted) -> dict[str, Any]:
     """The JSON object of `gates inspect`.
 
     Raises:
-        HarnessError: the checkpoint cannot be opened, or a verdict that was named cannot be read.
+        HarnessError: the checkpoint cannot be opened, or a verdict or a log that was named cannot be read.
     """
     bundle = open_bundle(wanted.ckpt, wanted.inputs)
     # Nothing is written: the output folder is only made when there is evidence to keep.
@@ -51,6 +55,9 @@ def look_at(wanted: Wanted) -> dict[str, Any]:
     seen = inspect_bundle(Checkpoint(bundle, settings), wanted.max_new, weights=wanted.weights)
     seen["constrained_decoding"] = _constrained_decoding(wanted, seen["checkpoint"]["sha256"])
     seen["missing"] = _missing(seen)
+    if wanted.log:
+        record, stage = read_training_record(bundle.path), seen["checkpoint"]["stage"]
+        seen["train_log"] = read_log(wanted.log, Beside(bundle.space, record, stage, bundle.step))
     return seen
 
 

@@ -10,15 +10,33 @@ from rich.text import Text
 
 def print_tables(seen: dict[str, Any]) -> None:
     """Print what was seen."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=160)  # a pipe has no width of its own to fold paths at
+    console = _console()
     _print(console, "checkpoint", ("", ""), _checkpoint(seen))
     _print(console, "token types", ("range", "first id", "last id", "ids"), _ranges(seen))
     _print(console, "inputs", ("input", "found", "path"), _inputs(seen))
     _print(console, "golden set", ("task", "examples", "media ids: min, median, max", "max_new", "notes"), _tasks(seen))
     _print(console, "what moved", ("", ""), _moved(seen))
     _print(console, "missing", ("input", "option", "for"), _missing(seen))
+    if "train_log" in seen:
+        print_log(seen["train_log"])
+
+
+def print_log(seen: dict[str, Any]) -> None:
+    """Print what was read in a training log."""
+    console = _console()
+    _print(console, "training log", ("", ""), _log(seen))
+    columns = ("key", "lines", "first", "at step", "last", "at step", "lowest", "highest")
+    _print(console, "figures", columns, _figures(seen))
+    findings = [[f["what"], f["key"], _number(f["step"]), _number(f["value"]), f["expected"]] for f in seen["findings"]]
+    _print(console, "findings", ("what", "key", "step", "found", "expected"), map(tuple, findings))
+    remarks = [("not judged", each) for each in seen["not_judged"]] + [("note", each) for each in seen["notes"]]
+    _print(console, "remarks", ("", ""), remarks)
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    # A pipe has no width of its own to fold paths at.
+    return console if console.is_terminal else Console(highlight=False, width=160)
 
 
 def _print(console: Console, title: str, columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
@@ -106,3 +124,29 @@ def _missing(seen: dict[str, Any]) -> list[tuple[Any, ...]]:
         (need["input"], need["option"], f"{need['for']}{', which block promotion' if need['blocks'] else ''}")
         for need in seen["missing"]
     ]
+
+
+def _log(seen: dict[str, Any]) -> list[tuple[Any, ...]]:
+    log = seen["log"]
+    steps = f"steps {log['first_step']} to {log['last_step']}" if log["has_steps"] else "no steps"
+    rows: list[tuple[Any, ...]] = [
+        ("file", log["path"]),
+        ("records", f"{log['records']} ({log['format']}), {steps}"),
+        ("judged as", seen["judged_as"]),
+        ("healthy", "yes" if seen["healthy"] else "NO"),
+    ]
+    if seen["uniform"]:
+        references = ", ".join(f"{name} {value:.3f}" for name, value in seen["uniform"].items())
+        rows.append(("uniform guessing", f"{references} nats/token"))
+    return rows
+
+
+def _figures(seen: dict[str, Any]) -> list[tuple[Any, ...]]:
+    names = ("n", "first", "first_step", "last", "last_step", "min", "max")
+    return [(key, *(_number(figure[name]) for name in names)) for key, figure in seen["figures"].items()]
+
+
+def _number(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.5g}" if isinstance(value, float) else str(value)

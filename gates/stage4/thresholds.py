@@ -1,9 +1,9 @@
 """The numbers of stage 4. Every one has its source; a change here is a line in CHANGELOG.md."""
 
-from gates.thresholds import StageThresholds
+from gates.dynamics_thresholds import LogThresholds
 
 
-class Stage4Thresholds(StageThresholds):
+class Stage4Thresholds(LogThresholds):
     """Defaults: spec/stage4-verification.md, section B."""
 
     # P0.2: "out_of_range_pct == 0% on golden set".
@@ -62,3 +62,20 @@ class Stage4Thresholds(StageThresholds):
     max_spectral_distance_db: float = 1.0
     # Entropy of the codes in bits, in per cent of real media's, in the codebook that lost most (demo: 95 %).
     min_codebook_entropy_pct: float = 50.0
+    # Ours, P1.5: section A says "from near-uniform-ish to much lower", and names no number. A write loss at the end, as
+    # a share of uniform guessing over its own range: the image range, or one codebook (the field's 0.81 for sounds and
+    # 0.51 for pictures, the demo's 0.06 and 0.33).
+    max_write_loss_of_uniform: float = 0.90
+    # P1.5, ours (domain.md, row 38: "first media loss plausible"): the first write losses, as a share of uniform
+    # guessing over the whole vocabulary (the field's 0.89, the demo's 0.42). Where they are not divided by their
+    # accumulation steps, they are twice that or more.
+    max_first_write_loss_of_uniform: float = 1.5
+    # P1.5, per cent of where a write loss began; ours (the field's 29 and 57 %, the demo's 87 and 42 %).
+    min_write_loss_fall_pct: float = 10.0
+    # P1.5, nats/token; ours. Below the first a read loss is a leak or a mask, below the second that is said: the demo's
+    # captions follow from their media and end at 0.03.
+    min_read_loss_nats: float = 0.002
+    notable_read_loss_nats: float = 0.02
+    # P1.5, ours: how much of a read loss may go from one line to the next where that stands out from its noise, per
+    # cent (the field's 3 %, the demo's 48 % on its first lines, which stand out by 1.8 of 5).
+    max_read_loss_cliff_pct: float = 50.0

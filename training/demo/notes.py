@@ -74,7 +74,7 @@ class NotesConfig:
 
     n_train: int = 4096
     n_golden_combinations: int = 288
-    n_dev_combinations: int = 100
+    n_dev_combinations: int = 160
     seed: int = 0
 
 

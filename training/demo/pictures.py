@@ -49,7 +49,7 @@ class PicturesConfig:
 
     n_train: int = 8192
     n_golden_combinations: int = 288  # one picture each
-    n_dev_combinations: int = 100  # one picture each
+    n_dev_combinations: int = 160  # one picture each
     golden_handwriting: float = 0.18  # share of each digit's scans
     dev_handwriting: float = 0.07  # share of each digit's scans
     max_turn_degrees: float = 8.0

@@ -135,3 +135,20 @@ def test_saving_in_another_type_is_no_move(pytester: pytest.Pytester, tiny: Tiny
 
 def test_a_whole_model_is_measured_by_its_own_text_rows(pytester: pytest.Pytester, tiny: Tiny, ckpt: Path) -> None:
     assert run_gate(pytester, "S3.2", write_whole(tiny, stage=3))["outcome"] == "pass"
+
+
+@pytest.mark.parametrize("both", [False, True], ids=["only the checkpoint's", "the parent's too"])
+@pytest.mark.parametrize("row", [SEEN, SEEN + 1], ids=["seen", "not seen"])
+def test_a_row_far_too_small_fails_unless_training_never_touched_it(
+    pytester: pytest.Pytester, tiny: Tiny, ckpt: Path, both: bool, row: int
+) -> None:
+    """The surgery leaves small rows, and what it left is no work of training; a seen row is judged in any case."""
+    files = [ckpt / "trainable_rows.safetensors", *([tiny.root / PARENT] if both else [])]
+    for file in files:
+        edit_tensors(file, lambda tensors: tensors["lm_head"][row].fill_(1e-4))
+
+    gate = run_gate(pytester, "S3.2", ckpt)
+
+    untouched = both and row != SEEN
+    assert gate["outcome"] == ("pass" if untouched else "fail")
+    assert any("lm_head: 1 rows that training never touched" in note for note in gate["details"]["notes"]) == untouched

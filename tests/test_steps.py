@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HarnessError
+from training.config import MixConfig, RunConfig
 from training.pipeline import COMMANDS, NEEDS, in_order, make_steps
-from training.recipe import DEMO, RECIPES, StageRecipe
+from training.recipe import DEMO, RECIPES
 from training.steps import Step, as_json, claim_run, new_folder, progress, run_step
 
 
@@ -143,7 +144,7 @@ def test_what_a_step_reads_is_written_by_what_it_needs(recipe: object, tmp_path:
 
 
 def test_a_hyperparameter_reruns_its_step_and_leaves_the_earlier_ones(tmp_path: Path) -> None:
-    hotter = replace(DEMO, stage4=replace(DEMO.stage4, lr_lora=1.0))
+    hotter = replace(DEMO, stage4=replace(DEMO.stage4, optim=replace(DEMO.stage4.optim, lr_lora=1.0)))
     before, after = make_steps(tmp_path, DEMO), make_steps(tmp_path, hotter)
     changed = [name for name in before if as_json(before[name].config) != as_json(after[name].config)]
 
@@ -151,9 +152,9 @@ def test_a_hyperparameter_reruns_its_step_and_leaves_the_earlier_ones(tmp_path: 
 
 
 def test_a_config_is_json_of_its_fields() -> None:
-    stage = StageRecipe(steps=1, per_step={"a2t": 2})
+    stage = RunConfig(stage=3, mix=MixConfig(shares={"a2t": 2.0}))
 
-    assert as_json(stage)["per_step"] == {"a2t": 2}
+    assert as_json(stage)["mix"]["shares"] == {"a2t": 2.0}
     with pytest.raises(TypeError, match="cannot be part of a step's config"):
         as_json({"x": object()})
 

@@ -103,6 +103,7 @@ REFUSED = {
     "optim.schedule=square": "optim.schedule: Input should be 'constant', 'cosine' or 'linear'",
     "mix.shares={ a2x = 1 }": "mix: the task 'a2x'; expected one of a2t, i2t, t2a, t2i, text, copy_audio",
     "mix.shares={ a2t = -1 }": "mix: a share or weight below 0; expected 0 or more",
+    "mix.weights={ text = 0 }": "mix.weights: a weight of 0; expected a weight above 0, or no share for the task",
     "mix.shares={}": "mix.shares: no task; expected at least one with a share above 0",
     "mix.shares={ a2t = 0 }": "mix.shares: no task",
     "mix.ramp_steps=10": "mix: one of start and ramp_steps; expected both, or neither",

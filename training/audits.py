@@ -6,7 +6,7 @@ bit, and what shall move has moved.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from harness.canary import TOLERANCE_NATS
 from harness.errors import HarnessError
-from harness.examples import IGNORED, Example, labels_of, regions
+from harness.examples import IGNORED, TASKS, Example, labels_of, regions
 from harness.live_parameters import LiveFingerprint, fingerprint_live, trainable_names
 from harness.scores import ScoreItem
 from harness.scoring import score
@@ -63,7 +63,8 @@ def audit_losses(
     """
     space = sequences.space
     draws = [Draw(probe.index, probe.example.task) for probe in probes]
-    batch = collator([sequences[draw] for draw in draws])
+    # A mix that copies media draws on examples whose own task it may have no share of.
+    batch = replace(collator, tasks=(*collator.tasks, *TASKS))([sequences[draw] for draw in draws])
     for row, probe in enumerate(probes):
         _check_labels(batch["labels"][row].numpy(), probe.example, space)
     trainee.eval()

@@ -324,6 +324,8 @@ def _contradictions(config: RunConfig) -> list[tuple[str, str]]:
     ]
     if min([*mix.shares.values(), *mix.start.values(), *mix.weights.values()], default=0) < 0:
         wrong.append(("mix: a share or weight below 0", "0 or more"))
+    if 0 in mix.weights.values():  # a step of such sequences alone would have no loss
+        wrong.append(("mix.weights: a weight of 0", "a weight above 0, or no share for the task"))
     if not sum(mix.shares.values()) > 0:
         wrong.append(("mix.shares: no task", "at least one with a share above 0"))
     if (mix.ramp_steps > 0) != bool(mix.start):

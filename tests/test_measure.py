@@ -74,7 +74,7 @@ def test_gaps_and_wins_come_with_their_intervals() -> None:
 
 def test_the_rise_of_text_is_that_of_its_perplexity() -> None:
     base, *_, now = run({}, np.random.default_rng(0), text_rise=0.02)
-    found = now.text_rise_pct(base, np.random.default_rng(1))
+    found = now.text_rise_pct(base.text, np.random.default_rng(1))
     nats = (now.text - base.text).sum() / now.text_tokens.sum()
 
     assert found.value == pytest.approx(100 * (np.exp(nats) - 1))

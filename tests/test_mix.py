@@ -91,7 +91,7 @@ def test_a_task_without_share_or_examples_is_never_drawn() -> None:
 
 
 def test_every_example_is_drawn_once_before_any_again() -> None:
-    drawn = {task: Counter(dict.fromkeys(_plan()._members(task).tolist(), 0)) for task in MIX_TASKS}
+    drawn = {task: Counter(dict.fromkeys(_plan().members(task).tolist(), 0)) for task in MIX_TASKS}
     for step in _plan(n_steps=50).steps():
         for draw in step:
             drawn[draw.task][draw.index] += 1
@@ -147,6 +147,13 @@ def test_how_a_step_is_cut_into_forwards_does_not_change_what_it_holds(grouped: 
     ]
 
     assert steps[0] == steps[1] == steps[2]
+
+
+def test_a_forward_holds_sequences_of_many_tasks() -> None:
+    plan = _plan(MixConfig(shares={"a2t": 1.0, "i2t": 1.0}), per_forward=8, group_by_length=False)
+    mixed = [len({draw.task for draw in forward}) == 2 for forward in plan.forwards()]
+
+    assert np.mean(mixed) > 0.9  # of two forwards of 8, one in 6,435 would hold one task alone
 
 
 def test_forwards_are_the_steps_in_pieces() -> None:
@@ -209,3 +216,15 @@ def test_so_many_passes_take_so_many_steps(epochs: float, n_sequences: int, per_
     assert n_steps >= 1
     assert n_steps * per_step >= epochs * n_sequences * (1 - 1e-12)
     assert n_steps == 1 or (n_steps - 1) * per_step < epochs * n_sequences
+
+
+def test_copies_beyond_the_limit_are_left_out_and_never_cut() -> None:
+    plan = _plan()
+    lengths = [plan.sequences.length(Draw(int(i), "copy_audio", "copy")) for i in plan.members("copy_audio")]
+    limit = sorted(lengths)[len(lengths) // 2]
+    short = replace(plan, max_tokens=limit)
+
+    assert len(short.members("copy_audio")) == sum(length <= limit for length in lengths)
+    assert len(short.members("a2t")) == len(plan.members("a2t"))
+    with pytest.raises(HarnessError, match="no example of copy_audio that is short enough"):
+        replace(plan, max_tokens=4)

@@ -10,14 +10,20 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from harness.errors import HarnessError
 from harness.fingerprint import fingerprint
 from harness.live_parameters import LiveFingerprint, fingerprint_live, trainable_names
 from harness.training_record import read_training_record
 from tests.training_world import World, write_world
 from training import run as run_module
 from training.checkpoints import read_rows
-from training.config import BatchConfig, OptimConfig, PrecisionConfig, RunConfig, StepsConfig, StopConfig
+from training.config import (
+    BatchConfig,
+    OptimConfig,
+    PrecisionConfig,
+    RunConfig,
+    StepsConfig,
+    StopConfig,
+)
 from training.run import run_stage
 from training.stations import Stations
 
@@ -39,10 +45,10 @@ def _log(out: str) -> list[dict[str, Any]]:
 def watched(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The module under training: fingerprints of everything frozen, taken by the test itself, before and after."""
     seen: dict[str, Any] = {}
-    prepare = run_module.prepare
+    right = run_module.prepare
 
     def spying(config: RunConfig, say: Any) -> Any:
-        parts = prepare(config, say)
+        parts = right(config, say)
         seen["trainee"] = parts.trainee
         seen["before"] = fingerprint_live(parts.trainee, trainable_names(parts.trainee))
         return parts
@@ -180,58 +186,6 @@ def test_stage_4_goes_on_from_a_stage_3_run_and_from_its_own_checkpoint(world: W
     step_0 = _log(scale.out)[0]
     last = [line for line in _log(fourth.out) if "dev_loss_t2a" in line][-1]
     assert step_0["dev_loss_t2a"] == pytest.approx(last["dev_loss_t2a"], rel=1e-5)
-
-
-def test_a_folder_of_another_run_is_refused_and_left_alone(world: World, tmp_path: Path) -> None:
-    config = replace(world.config(3), out=str(tmp_path / "run"))
-    run_stage(config, _quiet)
-    log = (tmp_path / "run" / "train_log.jsonl").read_bytes()
-
-    with pytest.raises(HarnessError, match="a run that has ended"):
-        run_stage(config, _quiet)
-    with pytest.raises(HarnessError, match="a run with another seed"):
-        run_stage(replace(config, seed=1), _quiet)
-    assert (tmp_path / "run" / "train_log.jsonl").read_bytes() == log
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    with pytest.raises(HarnessError, match="files of something else"):
-        run_stage(replace(config, out=str(tmp_path / "mine")), _quiet, fresh=True)
-    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
-
-
-def test_other_training_data_under_the_same_path_are_another_run(world: World, tmp_path: Path) -> None:
-    train = tmp_path / "train.jsonl"
-    train.write_bytes(world.train.read_bytes())
-    config = replace(world.config(3), out=str(tmp_path / "run"))
-    config = replace(config, data=replace(config.data, train=str(train)))
-    run_module.claim(config, fresh=False)
-    assert run_module.can_go_on(config)
-    train.write_bytes(b"".join(world.train.read_bytes().splitlines(keepends=True)[:-1]))
-
-    assert not run_module.can_go_on(config)
-    with pytest.raises(HarnessError, match="a run with another train"):
-        run_module.claim(config, fresh=False)
-
-
-def test_a_dry_run_writes_nothing(world: World, tmp_path: Path) -> None:
-    said: list[str] = []
-    config = replace(world.config(3), out=str(tmp_path / "run"))
-
-    assert run_stage(config, said.append, dry_run=True) is None
-    assert not (tmp_path / "run").exists()
-    assert any(line.startswith("effective batch: 4 a device x 1 accumulated x 1 process = 4") for line in said)
-    assert any(line.startswith("audit:") for line in said)
-
-
-def test_long_examples_are_dropped_and_counted_never_cut(world: World, tmp_path: Path) -> None:
-    said: list[str] = []
-    config = replace(world.config(3), out=str(tmp_path / "run"))
-    config = replace(config, data=replace(config.data, max_tokens=12))
-    parts = run_module.prepare(config, said.append)
-
-    assert parts.kept.too_long > 0
-    assert (np.diff(parts.plan.sequences.starts) <= 12).all()
-    assert f"dropped: {parts.kept.too_long} longer than 12 tokens" in said[0]
 
 
 def test_trackers_get_the_tasks_losses_and_the_evaluations(world: World, tmp_path: Path) -> None:

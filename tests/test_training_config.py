@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import HarnessError
-from training.config import BACKBONES, CONFIGS, RunConfig, as_values, check_config, read_config
+from training.config import RunConfig
+from training.config_files import BACKBONES, CONFIGS, as_values, check_config, read_config
 
 READY = sorted(file.stem for file in CONFIGS.glob("*.toml"))
 READY_BACKBONES = sorted(file.stem for file in BACKBONES.glob("*.toml"))

@@ -19,8 +19,9 @@ from harness.examples import IGNORED
 from harness.files import write_jsonl
 from tests.gating import outcomes, run_gates
 from tests.training_world import World, write_world
-from training import batches, run, stations
-from training.config import OptimConfig, RunConfig, read_config
+from training import batches, prepare, stations
+from training.config import OptimConfig, RunConfig
+from training.config_files import read_config
 from training.rows import SplitTable, tables_of
 from training.run import run_stage
 from training.sequences import TrainSequence
@@ -49,7 +50,7 @@ def _table_trains(patch: pytest.MonkeyPatch, config: RunConfig) -> RunConfig:
             table.register_parameter("text", torch.nn.Parameter(text))
         return Trainee(model)
 
-    patch.setattr(run, "Trainee", everything)
+    patch.setattr(prepare, "Trainee", everything)
     return config
 
 

@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,7 +12,8 @@ import typer
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
-NEAR_ZERO = 3  # exit status of a run that ended because there was still no ablation gap
+# Exit statuses: a run that ended because there was still no ablation gap; a command line that makes no sense; Ctrl-C.
+NEAR_ZERO, USAGE, INTERRUPTED = 3, 2, 130
 
 app = typer.Typer(
     name="python -m training", help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
@@ -65,10 +66,12 @@ def surgery(
     golden: Annotated[Path | None, typer.Option(metavar="DIR", help="Golden examples.")] = None,
     dev: Annotated[Path | None, typer.Option(metavar="FILE", help="Dev examples.")] = None,
     codecs: Annotated[Path | None, typer.Option(metavar="DIR", help="Codecs.")] = None,
-    noise: Annotated[float, typer.Option(help="Scatter of the new rows, as a share of the text rows' own.")] = 0.02,
+    noise: Annotated[
+        float, typer.Option(min=0, max=10, help="Scatter of the new rows, as a share of the text rows' own.")
+    ] = 0.02,
     untie: Annotated[bool, typer.Option(help="Over a tied backbone: head rows of their own.")] = False,
-    seed: Annotated[int, typer.Option(help="Of the scatter.")] = 0,
-    dtype: Annotated[str, typer.Option(help="What the base is run in: float32 or bfloat16.")] = "float32",
+    seed: Annotated[int, typer.Option(min=0, help="Of the scatter.")] = 0,
+    dtype: Annotated[Literal["float32", "bfloat16"], typer.Option(help="What the base is run in.")] = "float32",
 ) -> None:
     """Add rows for a token space to a text backbone: the checkpoint that stage 3 begins at."""
     from training.config import SurgeryConfig
@@ -95,7 +98,7 @@ def run(
 
     Exit status 0: done, or stopped on the plateau. 3: stopped because there was still no ablation gap. 1: an error.
     """
-    from training.config import read_config
+    from training.config_files import read_config
     from training.run import run_stage
 
     outcome = run_stage(read_config(config, backbone, override or []), typer.echo, fresh=fresh, dry_run=dry_run)
@@ -116,20 +119,22 @@ def main(arguments: list[str] | None = None) -> int:
     from harness.errors import HarnessError
 
     try:
-        return int(app(arguments, standalone_mode=False) or 0)
+        # typer turns Ctrl-C into the exit status 130.
+        code = int(app(arguments, standalone_mode=False) or 0)
     except typer.Exit as leave:
-        return int(leave.exit_code)
+        code = int(leave.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except (KeyboardInterrupt, typer.Abort):
+    except typer.TyperException as error:  # a usage error; help was asked for where it says nothing
+        if message := error.format_message():
+            print(f"error: {message}", file=sys.stderr)
+        return USAGE
+    if code == INTERRUPTED:
         print("interrupted; the same command goes on with what was under way", file=sys.stderr)
-        return 130
-    except Exception as error:
-        if hasattr(error, "format_message"):  # click's usage errors
-            print(f"error: {error.format_message()}", file=sys.stderr)
-            return 2
-        raise
+    return code
 
 
 if __name__ == "__main__":

@@ -62,4 +62,7 @@ def norms(embedding: Any, head: Any) -> dict[str, float]:
 
 def _norms(name: str, rows: Tensor) -> dict[str, float]:
     found = rows.detach().float().norm(dim=1)
-    return {f"{name}_norm_mean": found.mean().item(), f"{name}_norm_std": found.std().item()}
+    return {
+        f"{name}_norm_mean": found.mean().item(),
+        f"{name}_norm_std": found.std(correction=min(1, len(found) - 1)).item(),
+    }

@@ -104,9 +104,14 @@ class Evaluation:
         zeros, sources = np.zeros(len(gaps)), np.full(len(gaps), "")
         return statistics.win_rate(f"win_{name}", Paired(zeros, gaps, self.media[name], sources))
 
-    def text_rise_pct(self, base: "Evaluation", rng: np.random.Generator) -> Measurement:
-        """How much higher the perplexity of text is than it was, %, over text logits; paired by text."""
-        rises, n = self.text - base.text, self.text_tokens
+    def text_rise_pct(self, base: np.ndarray, rng: np.random.Generator) -> Measurement:
+        """How much higher the perplexity of text is than the base's, %, over text logits; paired by text.
+
+        Args:
+            base: (K,) the base's losses of the same texts, summed over tokens, nats.
+            rng: draws the resamples.
+        """
+        rises, n = self.text - base, self.text_tokens
         texts = np.arange(len(n)).astype(str)
         low, high = statistics.bootstrap_ratio(rises, n, texts, rng, statistics.CONFIDENCE_LEVEL)
         value = in_pct(float(rises.sum() / n.sum()))

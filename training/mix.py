@@ -46,6 +46,7 @@ class Plan:
         per_forward: sequences a forward; divides per_step.
         group_by_length: whether a step's sequences are sorted by length before they are cut into forwards.
         seed: of everything that is drawn.
+        max_tokens: a copy of a medium takes more than twice its ids; those that would be longer are left out.
     """
 
     sequences: Sequences
@@ -55,6 +56,7 @@ class Plan:
     per_forward: int
     group_by_length: bool
     seed: int
+    max_tokens: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse a mix that asks for what is not there.
@@ -62,15 +64,20 @@ class Plan:
         Raises:
             HarnessError: there is no example of a task that has a share.
         """
-        there = set(np.unique(self.sequences.tasks).tolist())
         for task, share in {**self.mix.start, **self.mix.shares}.items():
-            if share > 0 and there.isdisjoint(sources_of(task)):
+            if share > 0 and not len(self.members(task)):
+                limited = task in MADE_OF and self.max_tokens is not None
                 raise HarnessError(
                     "the training data",
-                    f"no example of {task}",
+                    f"no example of {task}" + (" that is short enough" if limited else ""),
                     f"at least one of {' or '.join(sources_of(task))}, since mix.shares gives it {share:g}",
                     "Add some (text comes from data.text), or take it out of mix.shares.",
                 )
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks of the mix, in order."""
+        return tuple(sorted({**self.mix.start, **self.mix.shares}))
 
     @property
     def forwards_per_step(self) -> int:
@@ -88,13 +95,12 @@ class Plan:
 
     def steps(self) -> Iterator[list[Draw]]:
         """The sequences of every step, in the order of its forwards."""
-        tasks = sorted({**self.mix.start, **self.mix.shares})
-        decks = {task: _Deck(self._members(task), [self.seed, number]) for number, task in enumerate(tasks)}
-        owed = dict.fromkeys(tasks, 0.0)
+        decks = {task: _Deck(self.members(task), [self.seed, number]) for number, task in enumerate(self.tasks)}
+        owed = dict.fromkeys(self.tasks, 0.0)
         for step in range(1, self.n_steps + 1):
             counts = _counts(self.shares(step), self.per_step, owed)
             # A generator of the step's own: what one step draws does not depend on the others.
-            rng = np.random.default_rng([self.seed, len(tasks), step])
+            rng = np.random.default_rng([self.seed, len(self.tasks), step])
             drawn = [self._draw(task, decks[task].draw(), rng) for task, n in counts.items() for _ in range(n)]
             drawn = [drawn[i] for i in rng.permutation(len(drawn))]
             if self.group_by_length and self.per_forward > 1:
@@ -113,8 +119,15 @@ class Plan:
         forwards = [by_length[i : i + self.per_forward] for i in range(0, len(drawn), self.per_forward)]
         return [draw for i in rng.permutation(len(forwards)) for draw in forwards[i]]
 
-    def _members(self, task: str) -> np.ndarray:
-        return np.flatnonzero(np.isin(self.sequences.tasks, sources_of(task)))
+    def members(self, task: str) -> np.ndarray:
+        """The places of the examples that a task of the mix draws from."""
+        found = np.flatnonzero(np.isin(self.sequences.tasks, sources_of(task)))
+        if task not in MADE_OF or self.max_tokens is None:
+            return found
+        variant = variant_of(task)
+        return np.array(
+            [i for i in found if self.sequences.length(Draw(int(i), task, variant)) <= self.max_tokens], int
+        )
 
     def _draw(self, task: str, index: int, rng: np.random.Generator) -> Draw:
         # Drawn whether used or not, so that prompt dropout changes nothing else.

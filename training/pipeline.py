@@ -229,7 +229,8 @@ def _surgery(run: Run, recipe: Recipe) -> None:
 
 def _stage(config: RunConfig, run: Run, out: Path, parent: Path, seed: int) -> None:
     """One stage on the run's own data; it goes on where it was interrupted."""
-    from training.run import can_go_on, run_stage
+    from training.claim import can_go_on
+    from training.run import run_stage
     from training.steps import clear_folder
 
     data = replace(

@@ -10,11 +10,12 @@ A gap has stopped growing when the upper end of its growth is at most `max_growt
 its plateau when that holds for every gap, every gap is above zero with its whole interval, and the upper end of the
 rise of the text's perplexity is at most `max_text_rise_pct`.
 
-A gap is near zero when its interval reaches zero, or lies below `near_zero_nats` altogether.
+A gap is near zero when its interval reaches zero, or lies below `near_zero_nats` altogether; a task is lost when all of
+its gaps are. Text that is not measured is not clean.
 Source: spec/stage3-iteration.md, sections 2, 6A and 8; it names no numbers, those in training/config.py are ours.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -41,28 +42,35 @@ class Reading:
     sentence: str
 
 
-def read(evaluations: Sequence[Evaluation], config: StopConfig, *, near_zero_after: int, seed: int) -> Reading:
+def read(
+    evaluations: Sequence[Evaluation],
+    config: StopConfig,
+    *,
+    near_zero_after: int,
+    seed: int,
+    base_text: np.ndarray | None = None,
+) -> Reading:
     """Apply the rule to the evaluations of a run, the last one being of now.
 
     Args:
-        evaluations: in the order of their steps; the first one, of step 0, is the base's text.
+        evaluations: in the order of their steps, from step 0 on.
         config: the rule's numbers.
         near_zero_after: the step from which a gap near zero ends the run; -1 for never.
         seed: of the bootstraps.
-    """
+        base_text: (K,) the base's losses of the plain texts, summed over tokens; None takes those of step 0.
+    """  # fmt: skip
     now, rng = evaluations[-1], np.random.default_rng([seed, evaluations[-1].step])
     gaps = {name: now.gap(name, rng) for name in now.gaps}
-    lost = [gap for gap in gaps.values() if _near_zero(gap, config.near_zero_nats)]
+    low = {name: gap for name, gap in gaps.items() if _near_zero(gap, config.near_zero_nats)}
+    # A task is lost when nothing that is taken away matters to it; the order of its media alone may matter late.
+    lost = [gap for name, gap in low.items() if all(each in low for each in gaps if _task(each) == _task(name))]
     if lost and 0 <= near_zero_after <= now.step:
-        return Reading("near_zero", f"still near zero at step {now.step}: {'; '.join(map(_figure, lost))}")
-    if not config.on_plateau or now.step < config.min_steps or not gaps:
-        why = f"not before step {config.min_steps}" if gaps else "no gap is measured"
-        return Reading(None, f"no stop on a plateau: {why if config.on_plateau else 'stop.on_plateau is off'}")
+        return Reading("near_zero", f"still near zero at step {now.step}: {_figures(lost)}")
     trained = [each for each in evaluations if each.step > 0]
-    if len(trained) < config.window:
-        return Reading(None, f"{len(trained)} evaluations, {config.window} are needed for a trend")
-    if lost:
-        return Reading(None, f"near zero: {'; '.join(map(_figure, lost))}")
+    if why := _too_early(trained, config):
+        return Reading(None, why)
+    if low:
+        return Reading(None, f"near zero: {_figures(low.values())}")
     growing = {name: growth(name, trained[-config.window :], rng) for name in gaps}
     still = [
         f"{_figure(each)} (gap {gaps[name].value:.3g})"
@@ -71,12 +79,32 @@ def read(evaluations: Sequence[Evaluation], config: StopConfig, *, near_zero_aft
     ]
     if still:
         return Reading(None, f"still growing: {'; '.join(still)}")
-    text = now.text_rise_pct(evaluations[0], rng) if len(now.text) else None
-    if text is not None and not _at_most(text, config.max_text_rise_pct):
+    if not len(now.text):
+        return Reading(None, "the gap has stopped growing; whether text is clean is not measured: give data.text_eval")
+    text = now.text_rise_pct(evaluations[0].text if base_text is None else base_text, rng)
+    if not _at_most(text, config.max_text_rise_pct):
         return Reading(None, f"the gap has stopped growing, but text is not clean: {_figure(text)}")
-    figures = "; ".join(f"{_figure(gaps[name])}, {_figure(each)}" for name, each in growing.items())
-    clean = f"; {_figure(text)}" if text else ""
-    return Reading("plateau", f"no gap grows any more at step {now.step}: {figures}{clean}")
+    both = [each for name in gaps for each in (gaps[name], growing[name])]
+    return Reading("plateau", f"no gap grows any more at step {now.step}: {_figures([*both, text])}")
+
+
+def _too_early(trained: Sequence[Evaluation], config: StopConfig) -> str:
+    """Why no plateau is looked for yet; empty where one is."""
+    now = trained[-1]
+    if not config.on_plateau:
+        return "no stop on a plateau: stop.on_plateau is off"
+    if not now.gaps:
+        return "no stop on a plateau: no gap is measured"
+    if now.step < config.min_steps:
+        return f"no stop on a plateau: not before step {config.min_steps}"
+    if len(trained) < config.window:
+        return f"{len(trained)} evaluations, {config.window} are needed for a trend"
+    return ""
+
+
+def _task(name: str) -> str:
+    """The task of a gap's name, `<condition>_<task>`."""
+    return name.rpartition("_")[2]
 
 
 def growth(name: str, window: Sequence[Evaluation], rng: np.random.Generator) -> Measurement:
@@ -96,6 +124,10 @@ def _near_zero(gap: Measurement, below: float) -> bool:
 
 def _at_most(measured: Measurement, bound: float) -> bool:
     return measured.high is not None and measured.high <= bound
+
+
+def _figures(measured: Iterable[Measurement]) -> str:
+    return "; ".join(map(_figure, measured))
 
 
 def _figure(m: Measurement) -> str:

@@ -10,7 +10,8 @@ from types import MappingProxyType
 from typing import Any
 
 from training.audio_codec import AudioCodecTraining
-from training.config import RunConfig, SurgeryConfig, read_config
+from training.config import RunConfig, SurgeryConfig
+from training.config_files import read_config
 from training.demo.notes import NotesConfig
 from training.demo.pictures import PicturesConfig
 from training.image_tokenizer import ImageVQTraining

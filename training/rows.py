@@ -119,8 +119,10 @@ def attach_rows(
     new_head = new_embedding
     if rows.lm_head is not None:
         new_head = nn.Parameter(rows.lm_head.to(dtype, copy=True), requires_grad=train_head)
-    model.set_input_embeddings(SplitEmbedding(text_in[:text_vocab_size].clone(), new_embedding))
-    model.set_output_embeddings(SplitHead(text_out[:text_vocab_size].clone(), new_head))
+    text_rows = text_in[:text_vocab_size].clone()
+    head_rows = text_rows if text_out is text_in else text_out[:text_vocab_size].clone()
+    model.set_input_embeddings(SplitEmbedding(text_rows, new_embedding))
+    model.set_output_embeddings(SplitHead(head_rows, new_head))
     model.config.vocab_size = model.vocab_size = text_vocab_size + len(new_embedding)
     trained = {"embeddings": new_embedding}
     return trained if new_head is new_embedding or not train_head else trained | {"lm_head": new_head}

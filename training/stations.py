@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from accelerate.utils import broadcast_object_list
 from tqdm import tqdm
 from transformers import TrainerCallback
@@ -26,6 +27,7 @@ class Stations(TrainerCallback):
         watch: what may move.
         evals: the folder of evaluations.
         near_zero_after: the step from which a gap near zero ends the run; -1 for never.
+        base_text: the base's own losses of the plain texts; None where they are not on record.
         say: is told what a person wants to know.
 
     Attributes:
@@ -38,10 +40,10 @@ class Stations(TrainerCallback):
 
     def __init__(
         self, config: RunConfig, dev: DevSlice | None, watch: ParameterWatch, evals: Path, *, near_zero_after: int,
-        say: Callable[[str], None],
+        base_text: np.ndarray | None, say: Callable[[str], None],
     ) -> None:  # fmt: skip
         self.config, self.dev, self.watch, self.evals, self.say = config, dev, watch, evals, say
-        self.near_zero_after = near_zero_after
+        self.near_zero_after, self.base_text = near_zero_after, base_text
         self.stopped: Stopped = "running"
         self.sentence = ""
         self._first_step = True
@@ -96,7 +98,7 @@ class Stations(TrainerCallback):
         if self.trainer.is_world_process_zero():
             found = read(
                 read_evaluations(self.evals), self.config.stop, near_zero_after=self.near_zero_after,
-                seed=self.config.seed,
+                seed=self.config.seed, base_text=self.base_text,
             )  # fmt: skip
             reading = [found]
         decided: Reading = broadcast_object_list(reading)[0]

@@ -92,9 +92,11 @@ def _tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
 @torch.no_grad()
 def _digest(tensor: Tensor) -> tuple[str, np.ndarray]:
     """SHA-256 of the bytes, and the sum of each row's bytes, weighted by place so that swapped values show."""
-    stored = tensor.detach().contiguous().cpu()
+    stored = tensor.detach().contiguous()
+    # Bytes, not values, which a copy may tidy up; a copy, since numpy would fix the storage that FSDP takes back.
+    copied = stored.reshape(-1).view(torch.uint8).to("cpu", copy=True).numpy()
     n_rows = len(stored) if stored.ndim else 1
-    raw = stored.reshape(n_rows, stored.numel() // max(1, n_rows)).view(torch.uint8).numpy()  # (rows, bytes)
+    raw = copied.reshape(n_rows, copied.size // max(1, n_rows))  # (rows, bytes)
     weights = np.arange(1, raw.shape[1] + 1, dtype=np.uint64)
     sums = [block.astype(np.uint64) @ weights for block in np.array_split(raw, max(1, raw.nbytes // 2**24))]
     return hashlib.sha256(raw.data).hexdigest(), np.concatenate(sums)

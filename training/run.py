@@ -7,7 +7,6 @@
 <out>/.resume/              the Trainer's own state: optimiser, schedule, random numbers, trained tensors
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from torch import Tensor
 from transformers import PrinterCallback, TrainingArguments
 
 from harness.training_record import LearningRates, Stopped, TrainingRecord
-from training import effective_batch
+from training import effective_batch, sharded
 from training.audits import ParameterWatch, audit_losses
 from training.checkpoints import LOG, CheckpointParts, write_checkpoint
 from training.claim import RESUME, check_free, close, resume_point, step_of, take
@@ -31,8 +30,6 @@ from training.stations import Stations
 from training.trainer import Hooks, StageTrainer
 
 POINTERS = ("base", "shards", "golden", "dev", "text_eval", "codecs")  # of the parent, taken over
-# Set by accelerate where a model is sharded over the processes: it is then not put on a device whole.
-SHARDED = {"ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED"}
 EVALS = "evals"
 
 
@@ -80,7 +77,7 @@ def run_stage(
     parts = prepare(config, tell)
     for line in effective_batch.describe(config.batch, state.num_processes, parts.n_examples, parts.steps):
         tell(line)
-    if not SHARDED & os.environ.keys():
+    if not sharded.asked_for():
         parts.trainee.to(state.device)
     _audit(parts, config, tell)
     watch = ParameterWatch.start(parts.trainee, parts.groups)

@@ -15,6 +15,7 @@ from training.audits import ParameterWatch
 from training.config import RunConfig
 from training.measure import DevSlice, evaluate, read_evaluations, write_evaluation
 from training.plateau import Reading, read
+from training.sharded import whole
 from training.steps import progress
 
 
@@ -54,7 +55,8 @@ class Stations(TrainerCallback):
         if self.dev is None:
             raise HarnessError("steps.eval_every", "0", "above 0 to evaluate", "Set it.")
         model = self.trainer.accelerator.unwrap_model(self.trainer.model).model
-        found = evaluate(model, self.dev, step, self.config.measure.batch_tokens)
+        with whole(self.trainer.model_wrapped):
+            found = evaluate(model, self.dev, step, self.config.measure.batch_tokens)
         if self.trainer.is_world_process_zero():
             write_evaluation(self.evals, found)
         logged = found.logged()
@@ -76,8 +78,9 @@ class Stations(TrainerCallback):
             self._bar.update()
         if self._first_step:
             self._first_step = False
-            self.watch.check("after its first step")
-            moved = self.watch.check_moved()
+            with whole(self.trainer.model_wrapped):
+                self.watch.check("after its first step")
+                moved = self.watch.check_moved()
             rows = ", ".join(f"{n:,} rows of {group}" for group, n in moved.items())
             self.say(f"audit: after the first step {rows} have moved, and nothing else")
         if state.global_step >= state.max_steps:
@@ -114,5 +117,6 @@ class Stations(TrainerCallback):
         self.say(f"stage {self.config.stage}: stopped at step {state.global_step} ({self.stopped}): {self.sentence}")
 
     def _end(self, stopped: Stopped, sentence: str) -> None:
-        self.watch.check("at the end")
+        with whole(self.trainer.model_wrapped):
+            self.watch.check("at the end")
         self.stopped, self.sentence = stopped, sentence

@@ -5,17 +5,17 @@ token is a label but the first, which nothing predicts.
 """
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from harness.errors import ExampleError, MissingInputError
 from harness.files import file_sha256
+from harness.json_lines import parse_line
 from harness.scores import ScoreItem
 from harness.token_space import TokenSpace
 from harness.tokenizer import FILE_NAME, MAX_BYTES
@@ -127,14 +127,7 @@ def _rows(path: Path) -> list[tuple[str, _Row]]:
 
 def _parse(line: bytes, where: str) -> _Row:
     expected = '{"id", "text"} or {"id", "input_ids"}'
-    try:
-        row = _Row.model_validate(json.loads(line))
-    except ValidationError as error:
-        first = error.errors()[0]
-        found = f"{'.'.join(map(str, first['loc'])) or 'the line'}: {first['msg']}"
-        raise ExampleError(where, found, expected, "Correct or drop the line.") from None
-    except (ValueError, RecursionError) as error:
-        raise ExampleError(where, f"text that is not JSON ({error})", expected, "Drop the line.") from None
+    row = parse_line(_Row, line, where, expected)
     if row.text is None and row.input_ids is None:
         raise ExampleError(f"{where} ({row.id})", "neither text nor input_ids", expected, "Correct or drop the line.")
     return row

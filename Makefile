@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo gates test lint types bench clean
+.PHONY: demo gates test lint types bench browser clean
 
 demo: $(READY)
 	$(BIN)/python -m training demo judge --runs $(RUNS)
@@ -40,6 +40,11 @@ bench: $(READY)
 	$(BIN)/python -m bench.scoring
 	$(BIN)/python -m bench.generation
 	$(BIN)/python -m bench.sampling
+	$(BIN)/python -m bench.history
+
+# Reports in Chromium, with axe-core; skipped, in so many words, where node, npm or Chromium is missing. docs/reports.md.
+browser: $(READY)
+	@sh tests/browser/run.sh $(BIN)/python
 
 $(READY): pyproject.toml constraints.txt requirements-nodeps.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; found " + sys.version.split()[0] + ". Name one: make PYTHON=python3.11 …")'

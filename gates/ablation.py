@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from gates.gate import Accept
 from harness import statistics
 from harness.ablation import NULL_CONTROL_EXAMPLES, Ablation
@@ -61,7 +63,10 @@ def keep_losses(accept: Accept, measured: Ablation, what: str) -> None:
         accept.details.setdefault("pairs", {})[f"{measured.task}: {name} {what}"] = {
             "correct": paired.correct.tolist(),
             "ablated": paired.ablated.tolist(),
+            # Which examples share media and are no independent items: `gates compare` draws media, not examples.
+            "media": np.unique(paired.clusters, return_inverse=True)[1].tolist(),
         }
+        _name_losers(accept, measured, name, what)
     means = {name: float(each.nll.mean()) for name, each in measured.scores.items()}
     accept.details.setdefault("losses", {})[measured.task] = means
     if measured.from_dev:
@@ -72,6 +77,20 @@ def keep_losses(accept: Accept, measured: Ablation, what: str) -> None:
             f"{measured.task}: {len(measured.examples)} examples share {n_media} media; intervals count the media"
         )
     tabulate_sources(accept, measured)
+
+
+def _name_losers(accept: Accept, measured: Ablation, name: str, what: str) -> None:
+    """Of the examples that do not win under a judged condition: the one with the shortest text, and the worst one."""
+    judged = {f"{measured.task}.{figure}_{name}" for figure in ("win_rate", "delta")}
+    gaps, index = measured.pair(name).gaps, measured.index[name]
+    losers = [(measured.examples[index[i]], float(gaps[i])) for i in np.flatnonzero(~(gaps > 0))]
+    if not losers or not any(m.op and m.name in judged for m in accept.measurements):
+        return
+    shortest = min(losers, key=lambda each: (len(each[0].text or ""), each[0].id))
+    worst = min(losers, key=lambda each: (each[1], each[0].id))
+    for example, gap in {each[0].id: each for each in (shortest, worst)}.values():
+        note = f"{measured.task}, {name} {what}: Δ {gap:.3g} nats/token, so that its own {what} does not help"
+        accept.details.setdefault("worst", []).append({"id": example.id, "prompt": example.text or "", "note": note})
 
 
 def tabulate_sources(accept: Accept, measured: Ablation) -> None:

@@ -5,6 +5,8 @@ gates inspect outputs/run/checkpoint_2000 [--json]
 gates sample train.jsonl train.small_8192.jsonl --tier B
 gates run stage4 --ckpt runs/demo/stage4/checkpoint_2000 [pytest options]
 gates report outputs/gates/stage4/checkpoint_2000/verdict.json
+gates history outputs/gates
+gates compare outputs/gates/stage4/checkpoint_1000 outputs/gates/stage4/checkpoint_2000 [--out compare.html]
 """
 
 from pathlib import Path
@@ -13,12 +15,13 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from gates.commands.compare import compare
+from gates.commands.history import history
 from gates.commands.init import init
 from gates.commands.inspect import inspect
 from gates.commands.options import USAGE
 from gates.commands.sample import sample
 from harness.errors import HarnessError
-from harness.results import read_verdict
 
 
 class _Commands(TyperGroup):
@@ -39,6 +42,8 @@ app = typer.Typer(
 app.command()(init)
 app.command()(inspect)
 app.command()(sample)
+app.command()(history)
+app.command()(compare)
 PYTEST_ARGS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
@@ -59,6 +64,8 @@ def run(context: typer.Context, stage: Annotated[str, typer.Argument(help="stage
 @app.command()
 def report(verdict: Annotated[Path, typer.Argument(help="a verdict.json; its media lie beside it")]) -> None:
     """Render report.html and summary.md again, without the model."""
+    # Imported here: no other command pays for it.
+    from harness.results import read_verdict
     from reports.render import render
 
     try:

@@ -1,6 +1,7 @@
 """How P1.3 judges: in which ways an output can collapse, and what tells each of them from real media."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from harness.outputs.limits import Side, beyond, entropy_share, limit, spread
 from harness.results import Measurement
 
 N_WORST = 5  # examples shown of each kind
+MAX_SHOWN = 256  # values of a figure that the report draws
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,9 @@ def judge_kinds(
         # Silence shows in two figures: either will do.
         named[kind.name] = named.get(kind.name, False) | hits
         show_worst(accept, written, real, kind, hits, bound, tail)
+        _figure_shown(accept, task, kind.figure)["limits"].append(
+            {"kind": kind.name, "side": kind.side, "at": _short(bound)}
+        )
     for name, hits in named.items():
         accept(statistics.proportion(f"{task}.{name}", int(hits.sum()), len(hits)), at_most=max_share)
 
@@ -117,6 +122,7 @@ def show_figures(accept: Accept, task: str, written: Outputs, real: Outputs, tai
     outside = []
     for name in written.figures:
         own, of_real = spread(figure(written, name), tail), figure(real, name)
+        _figure_shown(accept, task, name).update(written=_values(written, name), real=_values(real, name))
         rows.append([name.replace("_", " "), *own, *spread(of_real, tail)])
         lowest, _, highest = spread(of_real, 0.0)
         if own[1] < lowest or own[1] > highest:
@@ -155,6 +161,22 @@ def add_worst(accept: Accept, written: Outputs, i: int, note: str) -> None:
     example = written.examples[i]
     row = {"id": example.id, "prompt": example.text or "", "note": note}
     accept.details.setdefault("worst", []).append(row)
+
+
+def _figure_shown(accept: Accept, task: str, name: str) -> dict[str, Any]:
+    """Where the report finds a figure's values and the limits that they are held against."""
+    figures = accept.details.setdefault("fingerprints", {}).setdefault(task, {})
+    shown: dict[str, Any] = figures.setdefault(name, {"limits": []})
+    return shown
+
+
+def _values(outputs: Outputs, name: str) -> list[float | None]:
+    return [_short(value) for value in figure(outputs, name)[:MAX_SHOWN]]
+
+
+def _short(value: float) -> float | None:
+    """Four digits, which is more than a drawing shows; null for what is no number."""
+    return float(f"{value:.4g}") if np.isfinite(value) else None
 
 
 def figure(outputs: Outputs, name: str) -> np.ndarray:

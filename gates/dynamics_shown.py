@@ -32,6 +32,8 @@ def show_log(accept: Accept, log: TrainLog, uniform: Uniform | None) -> None:
     note = f"{log.n_records} records, {log.format}, steps {log.steps[0]} to {log.last_step}." + _references(uniform)
     columns = ["key", "lines", "first step", "first", "last step", "last"]
     accept.table("The training log", columns, rows, note=note)
+    if uniform is not None:
+        accept.details["uniform"] = {"vocabulary": uniform.vocabulary, **uniform.ranges}
     accept.details["curves"] = {key: points(each) for key, each in list(known.items())[:MAX_CURVES]}
 
 

@@ -1,5 +1,7 @@
 """What both parameter gates judge and say: nothing but what a stage may train has moved, and what moved the rest."""
 
+from dataclasses import asdict
+
 from gates.gate import Accept
 from harness.drift import Pattern
 from harness.moved import Moved
@@ -42,6 +44,7 @@ def judge_moved(accept: Accept, audit: ParameterAudit) -> None:
             name="modality_rows_moved", value=audit.modality_rows_moved, unit="rows", n=audit.modality_rows
         )
         accept(moved, above=0)
+    accept.details["rows"] = [asdict(each) for each in audit.stretches]
     accept.details["worst"] = _named(audit)[:MAX_NAMED]
     patterns = dict.fromkeys(each.pattern for each in audit.moved if each.pattern)
     accept.details["notes"] = [

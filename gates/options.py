@@ -111,6 +111,10 @@ def read_options(config: pytest.Config) -> RunOptions | None:
     """
     stages = _stages_asked_for(config)
     if not stages:
+        if config.getoption("ckpt") and not config.getoption("help"):
+            raise pytest.UsageError(
+                "--ckpt judges nothing without gates: name their folder, pytest gates/stage4 --ckpt=DIR"
+            )
         return None
     if len(stages) > 1:
         raise pytest.UsageError(
@@ -127,8 +131,7 @@ def read_options(config: pytest.Config) -> RunOptions | None:
         thresholds = read_thresholds(THRESHOLDS[stage], Path(path) if path else None)
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from None
-    given = config.getoption("out")
-    out = Path(given).resolve() if given else Path("outputs/gates").resolve() / stage / ckpt.resolve().name
+    out = _out_folder(config, stage, ckpt)
     return RunOptions(
         stage=stage,
         ckpt=ckpt,
@@ -147,6 +150,19 @@ def read_options(config: pytest.Config) -> RunOptions | None:
         strict=bool(config.getoption("strict")),
         threads=_threads_of_a_worker(),
     )
+
+
+def older_out(config: pytest.Config) -> Path | None:
+    """Where a run that could not begin would have written to; None where that cannot be told."""
+    stages, ckpt = _stages_asked_for(config), config.getoption("ckpt")
+    if len(stages) != 1 or not (ckpt or config.getoption("out")):
+        return None
+    return _out_folder(config, stages.pop(), Path(ckpt or ""))
+
+
+def _out_folder(config: pytest.Config, stage: Stage, ckpt: Path) -> Path:
+    given = config.getoption("out")
+    return Path(given).resolve() if given else Path("outputs/gates").resolve() / stage / ckpt.resolve().name
 
 
 def _stages_asked_for(config: pytest.Config) -> set[Stage]:

@@ -5,29 +5,53 @@ Nothing but a whole run with every P0 gate green exits 0.
 """
 
 import json
-import time
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from gates.gate import MARKER, Accept, gate_of
-from gates.options import RunOptions, add_options, read_options
+from gates.gate import MARKER, Accept, TooFewExamplesError, gate_of
+from gates.junit import properties_of
+from gates.maker import VerdictMaker
+from gates.options import RunOptions, add_options, older_out, read_options
 from gates.outcomes import EVIDENCE_PROPERTY, PROPERTY, outcome_of, result_of
-from gates.session import GateSession
-from gates.terminal import ProgressLine, write_summary
+from gates.session import GateSession, withdraw_older
+from gates.shown import encodable, make_printable, message, printable
+from gates.terminal import ProgressLine
 from gates.thresholds import StageThresholds
 from harness.errors import HarnessError
 from harness.evidence import EvidenceStore
+from harness.results import EXIT_CODES
 
 OPTIONS = pytest.StashKey[RunOptions]()
 ACCEPT = pytest.StashKey[Accept]()
 EVIDENCE = pytest.StashKey[EvidenceStore]()
+MAKER = pytest.StashKey[VerdictMaker]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the gates' options."""
     add_options(parser)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> Iterator[None]:
+    """See to it that exit code 0 and PROMOTE go together, whatever else had a say in how the run ended.
+
+    `--fixtures` and the like end with 0 and judge nothing; `pytest.exit(returncode=0)` overrules the verdict;
+    `--max-warnings` turns a 0 into something else after the verdict was written.
+    """
+    code = None
+    try:
+        code = yield
+    finally:
+        if MAKER in config.stash:
+            code = config.stash[MAKER].settle(int(code) if code is not None else None)
+    asked = any(str(arg).startswith("--ckpt") for arg in config.invocation_params.args)
+    if asked and code == 0 and MAKER not in config.stash and not hasattr(config, "workerinput"):
+        code = EXIT_CODES["INCOMPLETE"]  # --help beside --ckpt
+    return code  # type: ignore[return-value]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -37,14 +61,22 @@ def pytest_configure(config: pytest.Config) -> None:
         pytest.UsageError: --ckpt is missing or no folder, or an option makes no sense.
     """
     config.addinivalue_line("markers", f"{MARKER}(criterion): the test that judges this gate")
-    options = read_options(config)
-    if options is None:
-        return
-    config.stash[OPTIONS] = options
-    config.stash[EVIDENCE] = EvidenceStore(options.cache, options.reuse_evidence, options.run_id)
-    if not hasattr(config, "workerinput"):
-        # The verdict starts as INCOMPLETE, so that a run that is killed leaves no older PROMOTE behind.
-        config.pluginmanager.register(VerdictMaker(GateSession.start(options, config)), "gates-verdict")
+    controls = not hasattr(config, "workerinput")
+    try:
+        options = read_options(config)
+        if options is None:
+            return
+        config.stash[OPTIONS] = options
+        config.stash[EVIDENCE] = EvidenceStore(options.cache, options.reuse_evidence, options.run_id)
+        if controls:
+            # The verdict starts as INCOMPLETE, so that a run that is killed leaves no older PROMOTE behind.
+            config.stash[MAKER] = VerdictMaker(GateSession.start(options, config), config)
+            config.pluginmanager.register(config.stash[MAKER], "gates-verdict")
+    except pytest.UsageError as error:
+        out = older_out(config)
+        if controls and out is not None:
+            withdraw_older(out)
+        raise pytest.UsageError(printable(str(error))) from None
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -106,6 +138,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
     result = yield
     if ACCEPT in pyfuncitem.stash:
         pyfuncitem.stash[ACCEPT].close()
+    elif (criterion := gate_of(pyfuncitem)) is not None:
+        Accept(criterion).close()  # its test never asked for `accept`: it has judged nothing
     return result
 
 
@@ -113,41 +147,46 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """Attach the gate's result and the evidence it used, in a form that crosses from worker to controller."""
     report: pytest.TestReport = yield  # type: ignore[assignment]
-    if EVIDENCE in item.config.stash:
-        uses = item.config.stash[EVIDENCE].uses
-        report.user_properties += [(EVIDENCE_PROPERTY, json.dumps(use)) for use in uses]
-        uses.clear()
-    criterion = gate_of(item)
-    if criterion is None:
+    if OPTIONS not in item.config.stash:
         return report  # type: ignore[return-value]
-    outcome = outcome_of(report, call)
-    if outcome is not None:
+    uses = item.config.stash[EVIDENCE].uses
+    report.user_properties += [(EVIDENCE_PROPERTY, json.dumps(use)) for use in uses]
+    uses.clear()
+    criterion, outcome = gate_of(item), outcome_of(report, call)
+    if criterion is not None and outcome is not None:
         result = result_of(criterion, outcome, item.stash.get(ACCEPT, None), call)
+        result = result.model_copy(update={"details": encodable(result.details)})
         report.user_properties.append((PROPERTY, result.model_dump_json()))
-        if outcome != "pass" and isinstance(
-            call.excinfo.value if call.excinfo else None, AssertionError | HarnessError
-        ):
+        # The writer of JUnit files takes them from the report of the last phase.
+        item.user_properties += properties_of(result)
+        report.gate_outcome = outcome  # type: ignore[attr-defined]  # travels to the controller with the report
+        raised = call.excinfo.value if call.excinfo else None
+        if outcome != "pass" and isinstance(raised, AssertionError | HarnessError | TooFewExamplesError):
             # A reader wants the sentence, not a traceback through the plugin.
-            report.longrepr = f"{criterion.id} {criterion.name}: {call.excinfo.value}"  # type: ignore[union-attr]
+            report.longrepr = message(f"{criterion.id} {criterion.name}: {raised}")
+    make_printable(report)
     return report  # type: ignore[return-value]
 
 
-class VerdictMaker:
-    """The hooks of the process that owns the verdict; not registered in xdist's workers."""
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+    """Show what could not be collected without what a terminal would act on."""
+    report: pytest.CollectReport = yield  # type: ignore[assignment]
+    if OPTIONS in collector.config.stash:
+        make_printable(report)
+    return report  # type: ignore[return-value]
 
-    def __init__(self, session: GateSession) -> None:
-        self.session, self.started = session, time.monotonic()
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Collect gate results, a worker's among them."""
-        self.session.collect(report)
+@pytest.hookimpl(tryfirst=True)
+def pytest_warning_recorded(warning_message: warnings.WarningMessage) -> None:
+    """The same for warnings, which name files."""
+    text = str(warning_message.message)
+    if (shown := printable(text)) != text:
+        warning_message.message = warning_message.category(shown)
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """Write the verdict and the report, and turn the verdict into the exit code."""
-        session.exitstatus = self.session.finish(int(exitstatus), time.monotonic() - self.started)
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Print the verdict."""
-        if self.session.verdict is not None:
-            write_summary(terminalreporter, self.session)
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
+    """A gate that could not be measured is an error to pytest as well, and no failure."""
+    if report.failed and getattr(report, "gate_outcome", None) in ("error", "not_run"):
+        return "error", "E", "ERROR"
+    return None

@@ -27,9 +27,11 @@ def lanes(device: torch.device) -> Iterator[Run]:
     if device.type != "cpu" or n == 1:
         yield in_turn
         return
-    torch.set_num_threads(1)  # also what the threads of the pool start with
+    torch.set_num_threads(1)
     try:
-        with ThreadPoolExecutor(n, thread_name_prefix="lane") as pool:
+        # Said in every thread of the pool too: a new one's matrix products else go by the cores of the machine until
+        # some other operation has told it better, and sum in another order in some runs.
+        with ThreadPoolExecutor(n, "lane", initializer=torch.set_num_threads, initargs=(1,)) as pool:
             yield lambda work, pieces: _side_by_side(pool, work, pieces)
     finally:
         torch.set_num_threads(n)

@@ -1,7 +1,7 @@
 """What a moved table or tensor is reported as: how much of it, its pattern, and the first offenders by token text."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -46,6 +46,7 @@ class Moved:
         pattern: what moved it; None where hashes alone do not tell.
         figure: the pattern's number, in words; may be empty.
         first: the first rows that moved, of a table.
+        rows: all rows that moved, of a table, ascending.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Moved:
     pattern: Pattern | None
     figure: str = ""
     first: tuple[MovedRow, ...] = ()
+    rows: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64), compare=False, repr=False)
 
 
 class TokenTexts:
@@ -125,7 +127,8 @@ def moved_digests(
             figure = _offset_words(offset) or next(
                 (words for name, words in retyped.items() if table_of(name) == table), ""
             )
-            moved.append(Moved(table, True, len(changed), len(was), None, pattern, figure, first))
+            rows_changed = np.array(changed)
+            moved.append(Moved(table, True, len(changed), len(was), None, pattern, figure, first, rows_changed))
     for name in sorted(actual.tensors.keys() & reference.tensors.keys()):
         figure = retyped.get(name) or reshaped.get(name, "")
         if figure or actual.tensors[name] != reference.tensors[name]:
@@ -146,7 +149,7 @@ def _moved(difference: Difference, *, is_table: bool, offset: int | None, first:
     n_changed, n_rows = difference.n_changed, pair.n_rows
     if moments is None:
         figure = difference.problem or f"{pair.now.dtype}, the base's is {pair.base.dtype}"
-        return Moved(pair.name, is_table, n_changed, n_rows, None, None, figure, first)
+        return Moved(pair.name, is_table, n_changed, n_rows, None, None, figure, first, difference.rows)
     pattern = name_pattern(
         moments,
         n_changed=n_changed,
@@ -161,7 +164,8 @@ def _moved(difference: Difference, *, is_table: bool, offset: int | None, first:
         "dtype round trip": f"every changed value is exact in {' or '.join(sorted(moments.narrow))}",
         "weight decay": f"the base's times {moments.factor:.6g}",
     }
-    return Moved(pair.name, is_table, n_changed, n_rows, moments.largest, pattern, figures.get(pattern, ""), first)
+    figure = figures.get(pattern, "")
+    return Moved(pair.name, is_table, n_changed, n_rows, moments.largest, pattern, figure, first, difference.rows)
 
 
 def _offset_words(offset: int | None) -> str:

@@ -7,14 +7,17 @@ held against the base where that is at hand, else against the base's fingerprint
 import dataclasses
 from dataclasses import dataclass
 
+import numpy as np
+
 from harness.bundle import Bundle
 from harness.compare import Difference, Pair, compare
 from harness.fingerprint import Reference, fingerprint_of, read_fingerprint
 from harness.lora import Adapter, read_adapter
 from harness.merge import Merge, check_merge
 from harness.moved import Moved, moved_digests, moved_tables, moved_tensor
+from harness.moved_rows import Stretch, stretches
 from harness.new_rows import stray_row_tensors
-from harness.rows import count_moved_rows
+from harness.rows import moved_new_rows
 from harness.stored_model import TABLES, StoredModel, read_stored_model, table_of
 
 
@@ -32,6 +35,7 @@ class ParameterAudit:
         modality_rows_moved: those that differ from the parent's; None without a parent.
         zero_modules, adapter_modules: adapted modules whose A or B is all zeros; all adapted modules.
         merges: the weights of a whole model into which the adapter was merged.
+        stretches: which rows of the tables moved, range by range.
     """
 
     against: str
@@ -45,6 +49,7 @@ class ParameterAudit:
     zero_modules: tuple[str, ...] = ()
     adapter_modules: int = 0
     merges: tuple[Merge, ...] = ()
+    stretches: tuple[Stretch, ...] = ()
 
     @property
     def text_rows_changed(self) -> int:
@@ -79,6 +84,7 @@ def audit_parameters(bundle: Bundle) -> ParameterAudit:
     space = bundle.space
     adapter = read_adapter(bundle.input("lora")) if "lora" in bundle.inputs else Adapter()
     against, found = _compare_bundle(bundle, adapter)
+    new_rows = moved_new_rows(bundle) if "parent" in bundle.inputs else None
     return ParameterAudit(
         against=against,
         text_rows_compared=found.text_rows_compared,
@@ -87,10 +93,11 @@ def audit_parameters(bundle: Bundle) -> ParameterAudit:
         unexpected=(*sorted(found.unexpected), *_stray_in_adapter(adapter, bundle), *stray_row_tensors(bundle)),
         missing=tuple(sorted(found.missing)),
         modality_rows=space.vocab_size_total - space.text_vocab_size,
-        modality_rows_moved=count_moved_rows(bundle) if "parent" in bundle.inputs else None,
+        modality_rows_moved=None if new_rows is None else int(np.any([*new_rows.values()], axis=0).sum()),
         zero_modules=tuple(pair.module for pair in adapter.pairs if pair.is_zero()),
         adapter_modules=len(adapter.pairs),
         merges=tuple(found.merges),
+        stretches=tuple(stretches(space, found.moved, new_rows)),
     )
 
 

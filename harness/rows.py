@@ -83,13 +83,10 @@ def audit_rows(bundle: Bundle) -> RowsAudit:
     return RowsAudit(space.text_vocab_size, tables, seen, seen_in)
 
 
-def count_moved_rows(bundle: Bundle) -> int:
-    """New rows that differ from the parent's in one table or the other."""
+def moved_new_rows(bundle: Bundle) -> dict[Table, np.ndarray]:
+    """Which new rows differ from the parent's: table to (n,) bool, for the tables that both of them have."""
     now, before = new_rows(bundle.path, bundle.space), new_rows(bundle.input("parent"), bundle.space)
-    moved = np.zeros(bundle.space.vocab_size_total - bundle.space.text_vocab_size, dtype=bool)
-    for table in now.keys() & before.keys():
-        moved |= _moved(now[table], before[table])
-    return int(moved.sum())
+    return {table: _moved(span, before[table]) for table, span in now.items() if table in before}
 
 
 def _measure(table: Table, span: RowSpan, before: RowSpan | None, text: StoredModel, space: TokenSpace) -> TableRows:

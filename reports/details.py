@@ -4,23 +4,25 @@ A report must come out of any verdict, so nothing in here raises: a value of ano
 """
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
-from reports.format import measured, shorten
+from reports.format import as_number, shorten
 from reports.tables import Table, is_table, read_table
 
 MAX_JSON_BYTES = 4096
 MAX_SAMPLES = 256  # per gate and task; the gates generate 64
 MAX_ROWS = 50  # of `worst` and `notes`
 MAX_TABLES = 40  # of a gate
-MAX_POINTS = 2000  # of a scatter
+MAX_POINTS = 1200  # of a scatter
+MAX_GAPS = 300  # of the sorted differences: a step a pixel
 MAX_NAME = 60  # characters of a sample's id and task
 MAX_TEXT = 600  # characters of a prompt, note or reason
 
 _LIMITS = {"worst": MAX_ROWS, "notes": MAX_ROWS, "tables": MAX_TABLES}
-# Read by other parts of the report, or not shown yet (curves).
-_SHOWN_ELSEWHERE = {"reason", "rerun", "curves"}
+# Read by other parts of the report.
+_SHOWN_ELSEWHERE = {"reason", "rerun", "curves", "uniform", "findings", "rows", "fingerprints"}
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,12 @@ class Sample:
     reference: str | None
     ok: bool | None  # None where the entry does not say
     reason: str
+    notes: tuple[str, ...] = ()  # what other gates say of it
+
+    @property
+    def rank(self) -> int:
+        """The worst first: not ok, then noted by some gate, then not said to be ok."""
+        return 0 if self.ok is False else 1 if self.notes else 2 if self.ok is None else 3
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,7 @@ class Pairs:
     n_total: int  # examples, whether they have both losses or not
     n_finite: int  # examples that have both
     n_above: int  # of those, how many lose more when ablated
+    gaps: tuple[float, ...] = ()  # ablated minus correct, sorted; of many examples every so-manieth
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,11 @@ class Details:
     tables: tuple[Table, ...] = ()
     left_out: tuple[str, ...] = ()  # said aloud: what a limit cut
     other: str = ""  # everything else, as JSON
+
+    @property
+    def anything(self) -> bool:
+        """Whether there is something to show beside a reason and what other sections draw."""
+        return bool(self.losses or self.worst or self.notes or self.tables or self.left_out or self.other)
 
 
 def read_details(details: dict[str, Any]) -> Details:
@@ -100,13 +114,13 @@ def read_details(details: dict[str, Any]) -> Details:
     )
 
 
-def read_gallery(details: dict[str, Any]) -> tuple[Sample, ...]:
-    """The gallery's samples, those that are not ok first."""
+def read_gallery(details: dict[str, Any], notes: dict[str, tuple[str, ...]] | None = None) -> tuple[Sample, ...]:
+    """The gallery's samples, the worst first; `notes` are what other gates say of a sample, by its id."""
     entries: Any = details.get("gallery")
     if not _is_list_of_dicts(entries):
         return ()
-    order = {False: 0, None: 1, True: 2}
-    return tuple(sorted((_sample(each) for each in entries), key=lambda sample: order[sample.ok]))
+    samples = (replace(sample, notes=(notes or {}).get(sample.id, ())) for sample in map(_sample, entries))
+    return tuple(sorted(samples, key=lambda sample: sample.rank))
 
 
 def _sample(entry: dict[str, Any]) -> Sample:
@@ -145,24 +159,27 @@ def _conditions(losses: dict[str, dict[str, Any]]) -> tuple[str, ...]:
 
 
 def _losses(losses: dict[str, Any], conditions: tuple[str, ...]) -> dict[str, tuple[float | None, ...]]:
-    return {str(task): tuple(_number(row.get(name)) for name in conditions) for task, row in losses.items()}
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return float(value) if measured(value) else None
-    except OverflowError:  # JSON has integers beyond any float
-        return None
+    return {str(task): tuple(as_number(row.get(name)) for name in conditions) for task, row in losses.items()}
 
 
 def _pairs(name: str, entry: dict[str, Any]) -> Pairs:
-    both = [(_number(x), _number(y)) for x, y in zip(entry["correct"], entry["ablated"], strict=False)]
+    both = [(as_number(x), as_number(y)) for x, y in zip(entry["correct"], entry["ablated"], strict=False)]
     points = [(x, y) for x, y in both if x is not None and y is not None]
     step = max(1, -(-len(points) // MAX_POINTS))  # every step-th, so that what is drawn stays spread over the set
     n_total = max(len(entry["correct"]), len(entry["ablated"]))
-    return Pairs(name, tuple(points[::step]), n_total, len(points), sum(y > x for x, y in points))
+    gaps = _thinned(sorted(y - x for x, y in points), MAX_GAPS)
+    return Pairs(
+        shorten(name, MAX_NAME), tuple(points[::step]), n_total, len(points), sum(y > x for x, y in points), gaps
+    )
+
+
+def _thinned(ordered: list[float], at_most: int) -> tuple[float, ...]:
+    """At most so many of some sorted values: the middle one of every stretch, and both ends as they are."""
+    if len(ordered) <= at_most:
+        return tuple(ordered)
+    edges = [i * len(ordered) // at_most for i in range(at_most + 1)]
+    middle = [ordered[(a + b) // 2] for a, b in pairwise(edges)]
+    return (ordered[0], *middle[1:-1], ordered[-1])
 
 
 def _worst(entry: dict[str, Any]) -> Worst:

@@ -9,6 +9,8 @@ from markupsafe import Markup, escape
 from harness.results import Measurement, Op
 
 NOT_MEASURED = "not measured"
+MAX_SHOWN = 4000  # characters of any one text: a page of a million is read by nobody
+MAX_MEASURE = 160  # characters of a measure's name
 NARROW_SPACE = "\u202f"  # keeps a number and its sign on one line
 SIGNS: dict[Op, str] = {"<": "<", "<=": "≤", ">": ">", ">=": "≥", "==": "="}
 
@@ -42,20 +44,26 @@ def shorten(text: str, limit: int) -> str:
 
 def breakable(name: str) -> Markup:
     """A dotted name that a narrow table may break after its dots and underscores, instead of anywhere."""
-    return Markup(re.sub(r"([._])(?=\w)", r"\1<wbr>", str(escape(clean(name)))))
+    return Markup(re.sub(r"([._])(?=\w)", r"\1<wbr>", str(escape(clean(shorten(name, MAX_MEASURE))))))
+
+
+def command_words(command: str) -> Markup:
+    """A command that a narrow page breaks between its words, and not at the hyphens of an option."""
+    words = clean(shorten(command, MAX_SHOWN)).split(" ")
+    return Markup(" ").join(Markup('<span class="word">{}</span>').format(each) for each in words)
 
 
 def for_html(value: object) -> object:
     """What a template writes into HTML: strings made visible; autoescape does the rest."""
     # Markup comes from a macro, whose parts went through here, or from reports.draw, which cleans what it writes.
-    return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return clean(shorten(value, MAX_SHOWN)) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def for_markdown(value: object) -> object:
     """What a template writes into Markdown: one line in which no character has a meaning to Markdown or HTML."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
-    line = " ".join(clean(value).split())
+    line = " ".join(clean(shorten(value, MAX_SHOWN)).split())
     line = re.sub("[&<>]", lambda match: str(escape(match.group())), line)
     line = _MARKDOWN.sub(r"\\\g<0>", line)
     # A zero-width space keeps a prompt that says "@someone" from notifying that person in a pull request.
@@ -65,6 +73,16 @@ def for_markdown(value: object) -> object:
 def measured(value: float | None) -> bool:
     """Whether there is a figure at all: null, NaN and infinities are none."""
     return value is not None and math.isfinite(value)
+
+
+def as_number(value: object) -> float | None:
+    """A number of JSON as a float; None for anything else, for NaN, and for what is beyond any float."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # JSON has integers beyond any float
+        return None
 
 
 def number(value: float | None, unit: str = "", *, apart_from: float | None = None) -> str:
@@ -89,7 +107,10 @@ def exact(value: float | None, unit: str = "") -> str:
     """A threshold, as somebody wrote it: 0.7 as a share is 70 %."""
     if value is None or not math.isfinite(value):
         return NOT_MEASURED
-    return _decorated(f"{_scaled(value, unit):.12g}", unit in ("share", "%"))
+    text = f"{_scaled(value, unit):.12g}"
+    if len(text.lstrip("-0.").replace(".", "")) > 8:  # nobody wrote this: it was computed
+        text = f"{_scaled(value, unit):.6g}"
+    return _decorated(text, unit in ("share", "%"))
 
 
 def with_unit(figure: str, unit: str) -> str:

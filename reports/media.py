@@ -7,37 +7,32 @@ or its sound.
 
 import base64
 import io
+import os
 import struct
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from markupsafe import Markup
 
 from reports.details import MAX_SAMPLES, Sample
 from reports.format import duration
+from reports.spectrogram import draw_sound
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-MEDIA_BUDGET_BYTES = 4_400_000  # of data URIs in a page; leaves 0.6 MB of the page's 5 MB for everything else
+MEDIA_BUDGET_BYTES = 4_000_000  # of data URIs in a page; leaves 1 MB of the page's 5 MB for text and drawings
 MAX_FILE_BYTES = 16 * 2**20  # a larger file is not a sample
 MAX_SOUND_BYTES = 400_000  # of one embedded sound: 8 s at 24 kHz mono; longer ones are cut, and it is said
 MAX_PICTURE_EDGE = 4096  # pixels; a larger picture is not decoded
 EMBEDDED_EDGE = 256  # pixels; a larger picture is scaled down to this
 PIXELATED_EDGE = 128  # pixels; up to here a picture is shown with its pixels visible
+THREADS = min(4, os.cpu_count() or 1)
 
 MISSING = "file missing"
 UNREADABLE = "file cannot be read"
 NO_BUDGET = "left out: media budget spent"
-
-# The drawing of a sound: a spectrogram with the waveform under it.
-COLUMNS, SPECTROGRAM_ROWS, WAVEFORM_ROWS = 200, 56, 24
-FFT_SIZE, LOWEST_HZ = 1024, 50.0
-FLOOR_DB, CEILING_DB, LEVELS = -100.0, -20.0, 24  # one scale for all sounds, so that a silent one looks silent
-# Anchors of the perceptually uniform colour map "magma" (matplotlib); read by lightness alone, it still holds.
-_MAGMA = ((0, 0, 4), (28, 16, 68), (79, 18, 123), (129, 37, 129), (181, 54, 122), (229, 80, 100), (251, 135, 97),
-          (254, 194, 135), (252, 253, 191))  # fmt: skip
 
 
 @dataclass
@@ -95,11 +90,13 @@ class Gallery:
 
 def build_galleries(out: Path, samples_by_gate: dict[str, tuple[Sample, ...]], budget: Budget) -> list[Gallery]:
     """Load the media of all gates and share the budget out: what tells most per byte first, worst samples first."""
-    galleries = []
+    galleries, folder = [], out.resolve()
     for gate, samples in samples_by_gate.items():
         for task in sorted({sample.task for sample in samples}, reverse=True):  # t2i before t2a: its files are smaller
             of_task = [sample for sample in samples if sample.task == task]
-            shown = tuple(_show(out, sample) for sample in of_task[:MAX_SAMPLES])
+            # Decoding, transforming and compressing let go of the interpreter: the cores are used.
+            with ThreadPoolExecutor(THREADS) as pool:
+                shown = tuple(pool.map(partial(_show, folder), of_task[:MAX_SAMPLES]))
             n_not_ok = sum(sample.ok is False for sample in of_task)
             galleries.append(Gallery(gate, task, shown, len(of_task) - len(shown), n_not_ok))
     _share_out([each for gallery in galleries for each in gallery.shown], budget)
@@ -113,8 +110,8 @@ def _show(out: Path, sample: Sample) -> Shown:
 
 
 def _share_out(shown: list[Shown], budget: Budget) -> None:
-    """Drawings before sounds, generated before reference; within each round a failed sample before a good one."""
-    shown = sorted(shown, key=lambda each: each.sample.ok is not False)
+    """Drawings before sounds, generated before reference; within each round the worst samples first."""
+    shown = sorted(shown, key=lambda each: each.sample.rank)
     generated = [each.generated for each in shown]
     references = [each.reference for each in shown if each.reference is not None]
     for media, part in ((generated, "picture"), (references, "picture"), (generated, "sound"), (references, "sound")):
@@ -173,8 +170,9 @@ def _png_uri(picture: Any) -> str:
     return _data_uri("image/png", buffer.getvalue())
 
 
-def _data_uri(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+def _data_uri(kind: str, content: bytes) -> Markup:
+    # Markup: of our own making from end to end, so that the page takes it as it is, however long.
+    return Markup(f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}")
 
 
 def _sound(content: bytes) -> Medium:
@@ -190,54 +188,7 @@ def _sound(content: bytes) -> Medium:
     buffer = io.BytesIO()
     soundfile.write(buffer, kept, rate, format="WAV", subtype="PCM_16")
     cut = f", the first {duration(len(kept) / rate)} embedded" if len(kept) < len(samples) else ""
-    drawing = draw_sound(samples.mean(axis=1), rate)
+    drawing = _data_uri("image/png", draw_sound(samples.mean(axis=1), rate))
     return Medium(
         drawing, _data_uri("audio/wav", buffer.getvalue()), f"{seconds:.2f} s, {rate / 1000:g} kHz{cut}", heard=True
     )
-
-
-def draw_sound(wave: "NDArray[np.float32]", rate: int) -> str:
-    """A log-frequency spectrogram above the waveform, as a small palette PNG."""
-    import numpy as np
-    from PIL import Image
-
-    wave = np.nan_to_num(wave)
-    levels = np.concatenate([_spectrogram(wave, rate), _waveform(wave)])  # (rows, COLUMNS), 0 … LEVELS - 1
-    picture = Image.fromarray(levels.astype(np.uint8)).convert("P")
-    anchors = np.array(_MAGMA, dtype=float)
-    at = np.linspace(0, len(anchors) - 1, LEVELS)
-    palette = np.stack([np.interp(at, np.arange(len(anchors)), anchors[:, channel]) for channel in range(3)], axis=1)
-    picture.putpalette(palette.round().astype(np.uint8).tobytes())
-    return _png_uri(picture)
-
-
-def _spectrogram(wave: "NDArray[np.float32]", rate: int) -> "NDArray[np.int64]":
-    import numpy as np
-
-    padded = np.pad(wave, FFT_SIZE // 2)
-    starts = np.linspace(0, len(padded) - FFT_SIZE, COLUMNS).astype(int)
-    window = np.hanning(FFT_SIZE).astype(np.float32)  # single precision holds 150 dB; 80 are drawn
-    frames = np.stack([padded[start : start + FFT_SIZE] for start in starts]) * window  # (COLUMNS, FFT_SIZE)
-    magnitude = np.abs(np.fft.rfft(frames, axis=1)) / window.sum()
-    hertz = np.geomspace(LOWEST_HZ, rate / 2, SPECTROGRAM_ROWS)[::-1]  # high frequencies on top
-    bins = hertz * FFT_SIZE / rate
-    below = np.minimum(bins.astype(int), magnitude.shape[1] - 2)
-    share_above = bins - below
-    # Between two bins, linearly; of all columns at once.
-    rows = (magnitude[:, below] * (1 - share_above) + magnitude[:, below + 1] * share_above).T
-    decibel = 20 * np.log10(np.maximum(rows, 1e-9))
-    share = np.clip((decibel - FLOOR_DB) / (CEILING_DB - FLOOR_DB), 0, 1)
-    return np.rint(share * (LEVELS - 1)).astype(np.int64)
-
-
-def _waveform(wave: "NDArray[np.float32]") -> "NDArray[np.int64]":
-    """The wave's envelope, full scale, light on dark."""
-    import numpy as np
-
-    edges = np.linspace(0, len(wave), COLUMNS + 1).astype(int)
-    starts = np.minimum(edges[:-1], len(wave) - 1)
-    peaks = np.maximum.reduceat(np.abs(wave), starts)  # of each stretch up to the next start, of one sample at least
-    middle = (WAVEFORM_ROWS - 1) / 2
-    distance = np.abs(np.arange(WAVEFORM_ROWS) - middle)[:, None]  # (WAVEFORM_ROWS, 1)
-    inside = distance <= np.maximum(np.minimum(peaks, 1) * middle, 0.5)
-    return np.where(inside, LEVELS - 4, 0)

@@ -47,7 +47,9 @@ def gaps(steps: np.ndarray, factor: float) -> list[Gap]:
     if len(steps) < MIN_LINES:
         return []
     distances = np.diff(steps).astype(np.float64)
-    usual = np.array([_usual_around(distances, i) for i in range(len(distances))])
+    # The last step of a run is logged whenever it comes, and says nothing of how far lines are apart.
+    regular = distances[:-1] if distances[-1] < distances[-2] else distances
+    usual = np.array([_usual_around(regular, i) for i in range(len(distances))])
     spread = _CLOCK * _MAD * np.median(np.abs(distances - np.median(distances)))
     missing = np.flatnonzero((distances > factor * usual) & (distances - usual > spread))
     return [Gap(int(steps[i]), int(steps[i + 1]), float(usual[i])) for i in missing]

@@ -260,3 +260,9 @@ def test_tasks_of_keys() -> None:
     assert [task_of(key) for key in ("delta_shuffle_a2t", "t2i_avg", "loss", "at2i")] == ["a2t", "t2i", None, None]
     assert task_loss_key(["loss", "loss_t2a", "t2a"], "t2a") == "loss_t2a"
     assert task_loss_key(["loss"], "t2a") is None
+
+
+def test_a_last_line_that_comes_early_makes_no_gap_of_the_lines_before_it() -> None:
+    """A run of 160 steps that logs every 50 ends with a line of its own."""
+    assert _gaps([50, 100, 150, 160]) == []
+    assert [(gap.start, gap.stop) for gap in _gaps([50, 100, 150, 300, 350, 360])] == [(150, 300)]

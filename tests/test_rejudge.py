@@ -147,7 +147,7 @@ def test_a_cache_that_is_no_folder_is_a_usage_error(pytester: pytest.Pytester, s
     )
 
     assert result.ret == 4
-    result.stderr.fnmatch_lines([f"ERROR: --cache={file}: File exists; expected a folder to write to"])
+    result.stderr.fnmatch_lines([f"ERROR: --cache={file}: File exists; expected a folder to write to*"])
 
 
 def test_how_a_run_was_made_is_readable_without_what_it_reused() -> None:

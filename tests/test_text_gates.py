@@ -19,7 +19,6 @@ from tests.forms import write_whole as write_merged
 from tests.gating import run_gate
 from tests.parameter_files import NORM, stage3_rows, write_fingerprint, write_whole
 from tests.tiny import TEXT, Tiny, edit_json, write_tiny
-from training.checkpoints import Run
 from training.rows import load_base
 from training.surgery import text_only
 
@@ -268,10 +267,8 @@ def test_texts_too_short_to_score_are_named(pytester: pytest.Pytester, tiny: Tin
 @pytest.fixture
 def alone(fluent: Tiny) -> Path:
     """A whole model without its base, whose fingerprint the vocabulary surgery wrote."""
-    (fluent.root / "data").mkdir()
-    shutil.copyfile(fluent.root / "text_eval.jsonl", fluent.root / "data" / "text_eval.jsonl")
     ckpt = write_whole(fluent, 3, base=False)
-    record = text_only(Run(fluent.root), load_base(fluent.base), fluent.space)
+    record = text_only(load_base(fluent.base), fluent.base, fluent.root / "text_eval.jsonl", fluent.space)
     edit_json(ckpt / "base_fingerprint.json", text_only=record)
     edit_json(ckpt / "bundle.json", text_eval="../../text_eval.jsonl")
     return ckpt

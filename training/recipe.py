@@ -134,6 +134,8 @@ SMALL = replace(
         overrides=[
             "steps.max_steps=160",
             "steps.eval_every=0",
+            "steps.log_every=20",
+            "steps.save_every=160",
             "batch.per_device=18",
             "mix.shares={ t2i = 24, t2a = 24, i2t = 8, a2t = 8, text = 8 }",
         ],

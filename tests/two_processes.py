@@ -12,6 +12,7 @@ import torch
 from harness.token_space import read_token_space
 from tests.training_world import World
 from training.config import BatchConfig, LoraConfig, StepsConfig
+from training.processes import leave
 from training.run import run_stage
 from training.stations import Stations
 
@@ -35,9 +36,9 @@ def main(root: Path, stage: int, per_device: int, out: Path) -> None:
         lora=LoraConfig(dropout=0.0),  # each process drops out other activations
     )  # fmt: skip
     run_stage(config)
-    if torch.distributed.is_initialized() and torch.distributed.get_rank():
-        return
-    torch.save(kept, out)
+    if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
+        torch.save(kept, out)
+    leave()
 
 
 if __name__ == "__main__":

@@ -99,9 +99,11 @@ def run(
     Exit status 0: done, or stopped on the plateau. 3: stopped because there was still no ablation gap. 1: an error.
     """
     from training.config_files import read_config
+    from training.processes import leave
     from training.run import run_stage
 
     outcome = run_stage(read_config(config, backbone, override or []), typer.echo, fresh=fresh, dry_run=dry_run)
+    leave()
     if outcome is not None and outcome.stopped == "near_zero":
         typer.secho(f"STOPPED: {outcome.sentence}\n{CHANGE_MODELLING}", err=True, bold=True)
         raise typer.Exit(NEAR_ZERO)

@@ -25,3 +25,10 @@ def processes() -> PartialState:
             "On a machine without GPUs it starts them only with --multi_gpu, which works there too (gloo).",
         )
     return state
+
+
+def leave() -> None:
+    """End the processes' talk with each other, together: one that just exits may take the others' connections along."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()

@@ -78,7 +78,8 @@ def range_first(gates: Gates) -> Step | None:
 def scale(gates: Gates, trained: Trained) -> Step:
     """Every P0 gate is green: the warnings by name, then the scale run."""
     red = [gate for gate in gates if gate.priority == "P1" and gate.outcome != "pass"]
-    first = f"Look first at the warnings {listed(map(_warning, red))}; then go" if red else "Go"
+    warnings = "warning" if len(red) == 1 else "warnings"
+    first = f"Look first at the {warnings} {listed(map(_warning, red))}; then go" if red else "Go"
     record = trained.record
     pool = f"the {record.train_rows:,} rows of this run" if record else POOL
     more = f"more steps than {record.step:,}" if record else "more steps"

@@ -10,7 +10,8 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3Config
 
 from harness.errors import BundleError
-from training.rows import NewRows, attach_rows, load_base, rows_of, tables_of
+from tests.training_world import rows_of
+from training.rows import NewRows, attach_rows, load_base, tables_of
 
 N_TEXT, N_NEW, WIDTH = 24, 6, 16
 

@@ -26,6 +26,7 @@ from training.config import (
     StopConfig,
     SurgeryConfig,
 )
+from training.rows import NewRows, tables_of
 from training.surgery import run_surgery
 
 N_TRAIN, N_DEV = 48, 12  # of each task
@@ -131,3 +132,10 @@ def _row(split: str, task: str, i: int, space: TokenSpace, rng: np.random.Genera
         "id": example.id, "source": example.source, "task": task, "input_ids": ids.tolist(),
         "labels": labels_of(example, space).tolist(), "length": len(ids), "token_space_sha256": space.sha256,
     }  # fmt: skip
+
+
+def rows_of(model: Any) -> NewRows:
+    """The rows that `attach_rows` attached to a model, as they are now."""
+    table, head = tables_of(model)
+    shared = head.new is table.new
+    return NewRows(table.new.detach().clone(), None if shared else head.new.detach().clone())

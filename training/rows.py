@@ -128,13 +128,6 @@ def attach_rows(
     return trained if new_head is new_embedding or not train_head else trained | {"lm_head": new_head}
 
 
-def rows_of(model: Any) -> NewRows:
-    """The rows that `attach_rows` attached, as they are now."""
-    table, head = tables_of(model)
-    shared = head.new is table.new
-    return NewRows(table.new.detach().clone(), None if shared else head.new.detach().clone())
-
-
 def tables_of(model: Any) -> tuple[SplitEmbedding, SplitHead]:
     """The split tables of a model, an adapted one included."""
     inner = model.get_base_model() if hasattr(model, "peft_config") else model

@@ -7,7 +7,6 @@ import numpy as np
 from gates.gate import Accept
 from harness import statistics
 from harness.ablation import NULL_CONTROL_EXAMPLES, Ablation
-from harness.checkpoint import Checkpoint
 from harness.looks import Looks
 from harness.results import Measurement
 
@@ -28,13 +27,13 @@ class MediaRule:
 
 
 def judge_media_ablation(
-    accept: Accept, checkpoint: Checkpoint, measured: Ablation, look: Looks, rules: dict[str, MediaRule], n: int
+    accept: Accept, draws: statistics.Draws, measured: Ablation, look: Looks, rules: dict[str, MediaRule], n: int
 ) -> None:
     """Hold every condition of a read task against its rule; `n` examples are recommended."""
     for name, rule in rules.items():
         task, paired = measured.task, measured.pair(name)
         wins = statistics.win_rate(f"{task}.win_rate_{name}", paired, look.level)
-        gap = statistics.mean_gap(f"{task}.delta_{name}", paired, checkpoint.rng("bootstrap", task, name), look.level)
+        gap = statistics.mean_gap(f"{task}.delta_{name}", paired, draws.rng("bootstrap", task, name), look.level)
         if rule.min_win_rate is None:
             accept.report(wins)
         else:
@@ -42,7 +41,7 @@ def judge_media_ablation(
         if rule.min_gap_nats is None or rule.min_gap_pct is None:
             accept(gap, above=0)
             continue
-        rng = checkpoint.rng("bootstrap", task, name)
+        rng = draws.rng("bootstrap", task, name)
         in_pct = statistics.relative_gap(f"{task}.delta_{name}_pct", paired, rng, look.level)
         accept.either([(gap, rule.min_gap_nats), (in_pct, rule.min_gap_pct)], recommended_n=n)
 

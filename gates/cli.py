@@ -2,11 +2,13 @@
 
 gates init outputs/run/checkpoint_2000 [--base DIR …]
 gates inspect outputs/run/checkpoint_2000 [--json]
+gates selftest outputs/run/checkpoint_2000 [--thresholds FILE.toml]
 gates sample train.jsonl train.small_8192.jsonl --tier B
 gates run stage4 --ckpt runs/demo/stage4/checkpoint_2000 [pytest options]
 gates report outputs/gates/stage4/checkpoint_2000/verdict.json
 gates history outputs/gates
 gates compare outputs/gates/stage4/checkpoint_1000 outputs/gates/stage4/checkpoint_2000 [--out compare.html]
+gates power [--thresholds mine.toml] [--gate P0.4] [--simulations 200]
 """
 
 from pathlib import Path
@@ -20,7 +22,9 @@ from gates.commands.history import history
 from gates.commands.init import init
 from gates.commands.inspect import inspect
 from gates.commands.options import USAGE
+from gates.commands.power import power
 from gates.commands.sample import sample
+from gates.commands.selftest import selftest
 from harness.errors import HarnessError
 
 
@@ -44,6 +48,8 @@ app.command()(inspect)
 app.command()(sample)
 app.command()(history)
 app.command()(compare)
+app.command()(selftest)
+app.command()(power)
 PYTEST_ARGS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 

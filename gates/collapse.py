@@ -62,7 +62,12 @@ def judge_kinds(
             {"kind": kind.name, "side": kind.side, "at": _short(bound)}
         )
     for name, hits in named.items():
-        accept(statistics.proportion(f"{task}.{name}", int(hits.sum()), len(hits)), at_most=max_share)
+        judge_share(accept, task, name, hits, max_share=max_share)
+
+
+def judge_share(accept: Accept, task: str, name: str, hits: np.ndarray, *, max_share: float) -> None:
+    """Hold the share of outputs that collapsed in one way against its bound; hits: (N,) bool."""
+    accept(statistics.proportion(f"{task}.{name}", int(hits.sum()), len(hits)), at_most=max_share)
 
 
 def judge_duplicates(
@@ -89,6 +94,16 @@ def judge_duplicates(
         allowed = way if np.isnan(of_real) else of_real + way * (1 - of_real)
         if not accept(measured, at_most=allowed):
             show_twins(accept, written, same & compared, how)
+
+
+def judge_reference(accept: Accept, task: str, real: Outputs, *, tolerance: float, max_alike: float) -> None:
+    """Real media must differ themselves: beside a codec that makes the same of all codes, nothing looks collapsed."""
+    compared = different_prompts(real) & ~equal_codes(real)
+    if not compared.any():
+        return  # of one medium there is nothing to compare
+    alike = pair_share(near_media(real, tolerance), compared)
+    name, n = f"{task}.golden_media_alike", len(real.examples)
+    accept(Measurement(name=name, value=alike, unit="share of pairs", n=n), at_most=max_alike)
 
 
 def judge_codebooks(accept: Accept, task: str, written: Outputs, real: Outputs, *, min_entropy_pct: float) -> None:

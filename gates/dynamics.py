@@ -22,6 +22,16 @@ from harness.train_log_merge import Series
 MAX_FINDINGS = 50  # in the table; all of them are counted
 TRAINING: tuple[Kind, ...] = ("loss", "norm", "spread", "rate", "gradient")  # what every line of training may hold
 FINDINGS = "findings"
+# What either stage advises on the log itself.
+LOG_ADVICE = (
+    "NaN, spike or jump: look at the batch of that step; clip gradients, lower the rate, keep float32 masters.",
+    "A loss that sticks, norms that are dead: see that the trainer logs every figure anew, and keep float32 masters.",
+    "A gap, or an end before the checkpoint: lines were lost, or the log is another checkpoint's. Pass the whole log.",
+    "Steps that come again: two runs wrote one log. Cut it at the resumed step, and judge the one run.",
+    "A rate off its schedule: see that the scheduler is stepped once an optimiser step, and that training.json is this "
+    "run's.",
+    "A logged loss that is not the loss now: a loss not divided by its accumulation steps, or other weights.",
+)
 
 
 @dataclass(frozen=True)
@@ -96,6 +106,7 @@ def judge_order(accept: Accept, log: TrainLog) -> None:
         if d.key
         else Finding("decreasing step", "", d.step, f"behind step {d.before}", f"a step after {d.before}")
         for d in log.disorders
+        if not d.key or kind_of(d.key)  # a throughput, say, is logged with training and with evaluations
     ]
     count(accept, "lines_out_of_order", "lines", log.n_records, found)
     if log.n_disorders > len(log.disorders):

@@ -83,7 +83,8 @@ def judge_rates(accept: Accept, log: TrainLog, record: TrainingRecord | None, li
         accept.note("The log holds no learning rate.")
         return
     found: list[Finding] = []
-    declared = record.learning_rates if record else {}
+    # Without steps nothing can be said of a schedule.
+    declared = record.learning_rates if record and log.counted else {}
     for key, each in rates.items():
         if key in declared:
             found += _off_schedule(key, each, declared[key], limits)

@@ -9,7 +9,7 @@ from gates.dynamics_thresholds import LogThresholds
 from gates.gate import Accept
 from harness.checkpoint import Checkpoint
 from harness.dynamics import jumps, levels, positive
-from harness.dynamics_losses import LoggedLoss, MeasuredLoss, Uniform, logged_loss
+from harness.dynamics_losses import LoggedLoss, MeasuredLoss, Uniform, logged_loss, training_loss
 from harness.errors import MissingInputError
 from harness.examples import READ_TASKS, Task
 from harness.results import Measurement
@@ -145,12 +145,23 @@ def judge_agreement(
         if logged is None or not np.isfinite(logged.value):
             continue
         measured = checkpoint.held_out_loss(task, limits.dev_loss_examples)
+        if measured is not None and logged.held_out:
+            _compare_training(accept, training_loss(log, task), measured, limits)
         if measured is None:
             accept.note(f"{task}: no dev or golden example to measure the loss on now; {logged.key} was not compared.")
         elif logged.held_out and (measured.source != "dev" or checkpoint.settings.max_examples is not None):
             accept.note(f"{task}: {logged.key} is of {limits.dev_loss_examples} dev examples, which were not measured.")
         else:
             _compare(accept, logged, measured, limits)
+
+
+def _compare_training(accept: Accept, logged: LoggedLoss | None, measured: MeasuredLoss, limits: LogThresholds) -> None:
+    """Where dev losses are logged too: an average of training that is a multiple of the loss now is no mean.
+
+    Far below it, it may be: what was trained on is known better.
+    """
+    if logged is not None and np.isfinite(logged.value) and logged.value > measured.value:
+        _compare(accept, logged, measured, limits)
 
 
 def _compare(accept: Accept, logged: LoggedLoss, measured: MeasuredLoss, limits: LogThresholds) -> None:
@@ -161,7 +172,7 @@ def _compare(accept: Accept, logged: LoggedLoss, measured: MeasuredLoss, limits:
         smaller = min(logged.value, measured.value)
         allowed = max(limits.max_training_loss_off_nats, (limits.max_training_loss_factor - 1) * smaller)
     off = abs(logged.value - measured.value)
-    name = f"{logged.task}.logged_loss_off"
+    name = f"{logged.task}.{'logged_loss_off' if logged.held_out else 'training_loss_off'}"
     if not accept(Measurement(name=name, value=off, unit="nats/token", n=measured.n), at_most=allowed):
         expected = f"{measured.value:.4g} as on {measured.n} {measured.source} examples now, within {allowed:.3g}"
         explain(accept, Finding("logged loss is not the loss now", logged.key, logged.step, logged.value, expected))

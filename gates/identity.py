@@ -15,6 +15,8 @@ ADVICE = (
     "A shard whose bytes are not the manifest's was written or copied badly: restore it, or run Stage 2 again.",
     "Illegal ids and wrong turns come from offsets that are doubled, missing or wrapped: compare Stage 2's ranges with "
     "token_space.json. Never bring such ids back into range by a modulo.",
+    "Counts that are not the meta's (a frame cut, another length) come from truncation, or from another codec's number "
+    "of codebooks: drop such rows and examples, or tokenise them again; do not truncate within a medium.",
     "Save the checkpoint with the tokenizer that the vocabulary surgery wrote.",
 )
 MOST_NAMED = 40
@@ -28,7 +30,7 @@ ROWS: dict[Offence, str] = {
 
 
 def judge_identity(audit: IdentityAudit, accept: Accept) -> None:
-    """Every declaration equal, every shard whole, every row legal, every special at its id."""
+    """Every declaration equal, every shard whole, every row and example legal, every special at its id."""
     n = sum(declared.n for declared in audit.declarations)
     strange = sum(declared.n for declared in audit.strangers)
     shards, tokenizer = audit.shards, audit.tokenizer
@@ -41,6 +43,9 @@ def judge_identity(audit: IdentityAudit, accept: Accept) -> None:
         rows = shards.offending[offence] if shards.rows else None
         accept(Measurement(name=name, value=rows, unit="rows", n=shards.rows), exactly=0)
     accept.report(Measurement(name="shard_ids", value=shards.ids, unit="ids", n=shards.rows))
+
+    wrong = Measurement(name="examples_with_wrong_ids", value=audit.examples.wrong, unit="examples", n=audit.examples.n)
+    accept(wrong, exactly=0)
 
     if tokenizer is not None:
         mistaken = len(tokenizer.wrong) if tokenizer.problem is None else None

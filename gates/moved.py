@@ -28,6 +28,16 @@ ADVICE: dict[Pattern, str] = {
     "unknown": "No known pattern: hold the run's list of trainable parameters against what moved.",
 }
 
+BASE_CHANGED = (
+    "What moved lies in the base that bundle.json points to, which the checkpoint is served over: the base was saved "
+    "again or exchanged since its fingerprint was taken. Restore the base that the checkpoint was trained over."
+)
+
+SETTINGS_CHANGED = (
+    "Frozen weights compute something else under other settings: compare config.json (tied head, rope, norms) with the "
+    "base's, and restore what differs."
+)
+
 
 def judge_moved(accept: Accept, audit: ParameterAudit) -> None:
     """Judge what moved, and name it."""
@@ -44,11 +54,16 @@ def judge_moved(accept: Accept, audit: ParameterAudit) -> None:
             name="modality_rows_moved", value=audit.modality_rows_moved, unit="rows", n=audit.modality_rows
         )
         accept(moved, above=0)
+    if audit.settings is not None:
+        changed, n = audit.settings.changed, audit.settings.compared
+        accept(Measurement(name="settings_changed", value=len(changed), unit="settings", n=n), exactly=0)
     accept.details["rows"] = [asdict(each) for each in audit.stretches]
     accept.details["worst"] = _named(audit)[:MAX_NAMED]
     patterns = dict.fromkeys(each.pattern for each in audit.moved if each.pattern)
     accept.details["notes"] = [
         f"Held against {audit.against}.",
+        *([SETTINGS_CHANGED] if audit.settings and audit.settings.changed else []),
+        *([BASE_CHANGED] if audit.moved and audit.of_base else []),
         *(_sentence(each) for each in audit.moved[:MAX_NAMED]),
         *(f"{pattern}: {ADVICE[pattern]}" for pattern in patterns),
     ]
@@ -69,9 +84,13 @@ def _named(audit: ParameterAudit) -> list[dict[str, str]]:
         for each in audit.moved
         if not each.is_table
     ]
+    settings = [
+        {"id": f"config.json {each.name}", "prompt": "", "note": f"{each.now!r}; the base has {each.base!r}"}
+        for each in (audit.settings.changed if audit.settings else ())
+    ]
     strays = [{"id": name, "prompt": "", "note": "the base has no such tensor"} for name in audit.unexpected]
     gone = [{"id": name, "prompt": "", "note": "missing; the base has it"} for name in audit.missing]
-    return [*strays, *gone, *rows[: MAX_NAMED // 2], *tensors]
+    return [*settings, *strays, *gone, *rows[: MAX_NAMED // 2], *tensors]
 
 
 def _sentence(moved: Moved) -> str:

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from gates.gate import Accept, Gate, GateFailedError
-from harness.errors import MissingInputError
+from gates.gate import Accept, Gate, GateFailedError, TooFewExamplesError
+from harness.errors import HarnessError, MissingInputError
 from harness.evidence import Use
 from harness.results import EvidenceUse, GateResult, Outcome
 
 PROPERTY = "gate_result"
 EVIDENCE_PROPERTY = "evidence_use"
+UNEXPECTED = "unexpected"  # in details: the type of what a gate raised that is neither a judgement nor a known defect
 
 
 def outcome_of(report: pytest.TestReport, call: pytest.CallInfo[None]) -> Outcome | None:
@@ -35,7 +36,10 @@ def result_of(criterion: Gate, outcome: Outcome, accept: Accept | None, call: py
     """The gate's result, with the measurements that were made before it ended."""
     details: dict[str, Any] = dict(accept.details) if accept else {}
     if outcome != "pass":
-        details["reason"] = str(call.excinfo.value) if call.excinfo else "not run"
+        raised = call.excinfo.value if call.excinfo else None
+        details["reason"] = str(raised) if raised else "not run"
+        if outcome == "error" and not isinstance(raised, HarnessError | TooFewExamplesError):
+            details[UNEXPECTED] = type(raised).__name__
     return GateResult(
         id=criterion.id,
         name=criterion.name,

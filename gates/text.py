@@ -1,6 +1,7 @@
 """What both text gates judge and say: the perplexity of plain text against the base's, over text logits."""
 
 from gates.gate import Accept
+from harness import statistics
 from harness.checkpoint import Checkpoint
 from harness.results import Measurement
 from harness.text_regression import TextLogitGap, TextRegression, in_pct
@@ -20,14 +21,8 @@ def judge_logits(accept: Accept, gap: TextLogitGap, *, at_most: float) -> None:
 
 
 def judge_perplexity(accept: Accept, checkpoint: Checkpoint, measured: TextRegression, *, max_rise_pct: float) -> None:
-    """Non-inferiority: the whole 95 % interval of the rise must lie within the margin."""
-    change = measured.perplexity_change(CHANGE, checkpoint.rng("bootstrap", CHANGE))
-    within = accept(change, at_most=max_rise_pct, proven=True)
-    if within and change.high is None:
-        accept.unclear.append(
-            f"{CHANGE} is {change.value:.4g} % and has no interval: {measured.against} is one mean over all texts; "
-            "pass --base, or write base_fingerprint.json again with the vocabulary surgery"
-        )
+    """Hold the rise of the perplexity against the margin, and say beside it where it comes from."""
+    judge_change(accept, checkpoint, measured, max_rise_pct=max_rise_pct)
     _report_whole_softmax(accept, measured)
     _tabulate_sources(accept, checkpoint, measured)
     _name_worst(accept, measured)
@@ -35,6 +30,17 @@ def judge_perplexity(accept: Accept, checkpoint: Checkpoint, measured: TextRegre
     if measured.unscored:
         named = ", ".join(measured.unscored[:MAX_NAMED])
         accept.note(f"{len(measured.unscored)} texts of fewer than two tokens have no loss and were left out: {named}")
+
+
+def judge_change(accept: Accept, draws: statistics.Draws, measured: TextRegression, *, max_rise_pct: float) -> None:
+    """Non-inferiority: the whole 95 % interval of the rise must lie within the margin."""
+    change = measured.perplexity_change(CHANGE, draws.rng("bootstrap", CHANGE))
+    within = accept(change, at_most=max_rise_pct, proven=True)
+    if within and change.high is None:
+        accept.unclear.append(
+            f"{CHANGE} is {change.value:.4g} % and has no interval: {measured.against} is one mean over all texts; "
+            "pass --base, or write base_fingerprint.json again with the vocabulary surgery"
+        )
 
 
 def _report_whole_softmax(accept: Accept, measured: TextRegression) -> None:

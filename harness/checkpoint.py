@@ -33,7 +33,7 @@ from harness.rows import RowsAudit, audit_rows
 from harness.sampling import read_sampling
 from harness.scorer import Scorer
 from harness.settings import Settings
-from harness.text_eval import TextEval, read_text_eval
+from harness.text_eval import TextEval, TextExample, read_text_eval
 from harness.text_regression import TextLogitGap, TextRegression, measure_text
 from harness.train_log import TrainLog, read_train_log
 from harness.training_record import RECORD_NAME
@@ -44,6 +44,13 @@ from harness.written import Generations, expected_ids, write
 MEASUREMENT_VERSION = 3
 # Where things lie, and how training went: what of it matters to a figure is in that figure's own key.
 _NO_WEIGHTS = ("bundle.json", RECORD_NAME)
+
+
+def spread(examples: tuple[TextExample, ...], limit: int | None) -> tuple[TextExample, ...]:
+    """Some of the texts, from the first to the last: files are sorted by source, and their beginning is of one alone."""
+    if limit is None or limit >= len(examples):
+        return examples
+    return tuple(examples[int(i)] for i in np.linspace(0, len(examples) - 1, limit))
 
 
 class Checkpoint:
@@ -129,7 +136,7 @@ class Checkpoint:
         """The text-only examples."""
         folders = [self.bundle.path, *([self.bundle.inputs["base"]] if "base" in self.bundle.inputs else [])]
         found = read_text_eval(self.bundle.input("text_eval"), self.bundle.space, folders)
-        return replace(found, examples=found.examples[: self.settings.max_examples])
+        return replace(found, examples=spread(found.examples, self.settings.max_examples))
 
     def golden(self, task: Task, limit: int | None = None) -> list[Example]:
         """The first golden examples of a task, all of them without a limit."""

@@ -144,8 +144,6 @@ def mcnemar(losses: PairedLosses) -> float:
     """p of the exact test that both checkpoints win on equally many examples: McNemar 1947, binomial, two-sided."""
     wins_a, wins_b = losses.correct_a < losses.ablated_a, losses.correct_b < losses.ablated_b
     only_a, only_b = int((wins_a & ~wins_b).sum()), int((~wins_a & wins_b).sum())
-    if only_a + only_b == 0:
-        return 1.0
     return min(1.0, 2 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
 
 

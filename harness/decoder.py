@@ -18,7 +18,7 @@ from harness.files import tree_sha256
 from harness.token_space import Modality, TokenSpace
 
 # Part of the key: a change of how ids are decoded or checked makes old evidence unusable.
-DECODING_VERSION = 2
+DECODING_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,10 @@ class Decoder:
 
 
 def _sha256(examples: Sequence[Example], sequences: Sequence[np.ndarray]) -> str:
-    """SHA-256 hex over the ids and what each example's meta promises, in order."""
+    """SHA-256 hex over the ids, and each example with what its meta promises, in order."""
     digest = hashlib.sha256()
     for example, ids in zip(examples, sequences, strict=True):
         meta = json.dumps(example.meta, sort_keys=True).encode()
-        digest.update(np.array([len(meta), len(ids)], dtype="<i8").tobytes() + meta + ids.astype("<i8").tobytes())
+        sizes = np.array([len(meta), len(ids), len(example.input_ids)], dtype="<i8")
+        digest.update(sizes.tobytes() + meta + example.input_ids.astype("<i8").tobytes() + ids.astype("<i8").tobytes())
     return digest.hexdigest()

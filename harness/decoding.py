@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from harness import faults
+from harness import media_faults as faults
 from harness.codecs.chunks import Cut, OneLongChunkError, check_cut, cut_of
 from harness.codecs.registry import AudioCodec, ImageCodec, chunked
-from harness.examples import Example, expected_length
+from harness.examples import Example, expected_length, regions
 from harness.files import write_bytes
 from harness.token_space import Modality, TokenSpace
 
@@ -122,6 +122,8 @@ def safe_name(example_id: str) -> str:
 
 def _image(example: Example, ids: np.ndarray, codec: ImageCodec, space: TokenSpace) -> Sample:
     expected = expected_length(example.meta, "image") or codec.n_tokens
+    if lie := _lie(example, expected, space):
+        return Sample(faults.reason(faults.BAD_META, lie), None)
     span, reason = faults.sliced(ids, expected, "image", space)
     if reason:
         return Sample(reason, None)
@@ -156,6 +158,8 @@ def _sound(example: Example, ids: np.ndarray, codec: AudioCodec, space: TokenSpa
     expected = expected_length(example.meta, "audio")
     if expected is None:
         return Sample(faults.reason(faults.BAD_META, "no n_frames and n_codebooks"), None)
+    if lie := _lie(example, expected, space) or _short(example, codec):
+        return Sample(faults.reason(faults.BAD_META, lie), None)
     span, reason = faults.sliced(ids, expected, "audio", space)
     if reason:
         return Sample(reason, None)
@@ -177,6 +181,22 @@ def _sound(example: Example, ids: np.ndarray, codec: AudioCodec, space: TokenSpa
         return Sample(faults.reason(faults.RAISED, f"{type(error).__name__}: {error}"), None)
     wrong = _wrong_form(wave, example.meta, codec, wanted)
     return Sample(faults.reason(faults.WRONG_FORM, wrong) if wrong else None, media)
+
+
+def _lie(example: Example, expected: int, space: TokenSpace) -> str | None:
+    """What an example's meta says of its own medium that is not so; what is written is held against that meta."""
+    media = regions(example, space).media
+    n_ids = media.stop - media.start
+    return f"it says {expected} ids, the example's own medium has {n_ids}" if n_ids != expected else None
+
+
+def _short(example: Example, codec: AudioCodec) -> str | None:
+    """n_samples that make far fewer frames than the meta says: decoding would trim a whole sound to that."""
+    frames, samples = example.meta["n_frames"], example.meta.get("n_samples")
+    # One frame more or less is a matter of rounding; of chunks the last one may be padding for the most part.
+    if samples is None or chunked(codec) is not None or samples > (frames - 2) * codec.hop_length:
+        return None
+    return f"it says {samples} samples, which are no {frames} frames of {codec.hop_length}"
 
 
 def _wave(codes: np.ndarray, cut: Cut | None, n_samples: int | None, codec: AudioCodec) -> tuple[np.ndarray, int]:

@@ -78,6 +78,11 @@ def logged_loss(log: TrainLog, task: Task, step: int | None) -> LoggedLoss | Non
     held_out = log.series.get(f"dev_loss_{task}")
     if held_out is not None and len(held_out.steps) and held_out.steps[-1] == at:
         return LoggedLoss(task, f"dev_loss_{task}", at, float(held_out.values[-1]), held_out=True)
+    return training_loss(log, task)
+
+
+def training_loss(log: TrainLog, task: Task) -> LoggedLoss | None:
+    """The last training average of a task; None where none is logged."""
     key = task_loss_key(log.series, task)
     if key is None:
         return None

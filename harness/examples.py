@@ -172,10 +172,15 @@ def _read_file(file: Path, space: TokenSpace) -> Iterator[Example]:
     with file.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
-                yield _parse(line, f"{file}:{number}", space)
+                yield parse_example(line, f"{file}:{number}", space)
 
 
-def _parse(line: bytes, where: str, space: TokenSpace) -> Example:
+def parse_example(line: bytes, where: str, space: TokenSpace) -> Example:
+    """The example that a line holds.
+
+    Raises:
+        ExampleError: it holds none, an id is outside the vocabulary, or the labels supervise anything but the target.
+    """
     try:
         row = _Row.model_validate(json.loads(line))
     except ValidationError as error:

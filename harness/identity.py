@@ -1,5 +1,6 @@
 """Which token space each part of a run was made with, to be compared with the checkpoint's own."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,6 +9,7 @@ from typing import Any
 
 from harness.bundle import Bundle
 from harness.errors import HarnessError
+from harness.example_audit import ExampleAudit, audit_examples, lines_of
 from harness.files import parse_json, read_json
 from harness.space_difference import difference
 from harness.stage2 import Declaration
@@ -28,6 +30,7 @@ class IdentityAudit:
         declarations: what each file says that it was made with.
         others: SHA-256 to the token spaces found beside those files, to say what one differs in.
         shards: what is in the shards.
+        examples: what is in the golden and the dev set.
         tokenizer: the checkpoint's tokenizer; the base's where it has none; None where neither has one.
         has_tokenizer: whether it is the checkpoint's.
         notes: what could not be compared, and why.
@@ -37,6 +40,7 @@ class IdentityAudit:
     declarations: tuple[Declaration, ...]
     others: dict[str, TokenSpace]
     shards: ShardAudit
+    examples: ExampleAudit
     tokenizer: TokenizerAudit | None
     has_tokenizer: bool
     notes: tuple[str, ...]
@@ -48,7 +52,7 @@ class IdentityAudit:
 
     @property
     def findings(self) -> Iterator[tuple[str, str]]:
-        """All that is wrong, each with its place: first declarations, then files, rows and tokens."""
+        """All that is wrong, each with its place: declarations, then files, rows, examples and tokens."""
         for declared in self.strangers:
             yield declared.where, self.explain(declared) + (f" ({declared.n} of them)" if declared.n > 1 else "")
         for problem in self.shards.problems:
@@ -56,6 +60,7 @@ class IdentityAudit:
         for offenders in self.shards.offenders.values():
             for offender in offenders:
                 yield f"{offender.file}: {offender.row}", offender.note
+        yield from self.examples.offenders
         if self.tokenizer is not None and self.has_tokenizer:
             if self.tokenizer.problem is not None:
                 yield str(self.tokenizer.where), self.tokenizer.problem
@@ -74,7 +79,7 @@ class IdentityAudit:
 
 
 def audit_identity(bundle: Bundle) -> IdentityAudit:
-    """Read everything that declares a token space, and every row of the shards.
+    """Read everything that declares a token space, every row of the shards and every held-out example.
 
     Raises:
         MissingInputError: shards or golden set are not given, or parent or dev set are named and not there.
@@ -85,17 +90,17 @@ def audit_identity(bundle: Bundle) -> IdentityAudit:
     found = audit_shards(shards, bundle.space)
     folders = sorted({*(file.parent for file in shards.rglob(FILE_NAME)), *([parent] if parent else [])})
     declared = [*found.declarations, *map(space_declaration, folders)]
-    for examples in (golden, dev):
-        if examples is not None:
-            declared += example_declarations(examples)
+    held_out = [golden, *([dev] if dev else [])]
+    for path in held_out:
+        declared += example_declarations(path)
+    examples = audit_examples(itertools.chain.from_iterable(map(lines_of, held_out)), bundle.space)
     tokenizer, has_tokenizer = _tokenizer(bundle)
     notes = [] if parent else ["no parent is named: the stage before was not compared"]
     if not has_tokenizer:
         notes.append(f"no {TOKENIZER_NAME} in the checkpoint: nothing to hold against the token space")
     beside = {*folders, shards.parent, golden, golden.parent, *([dev.parent] if dev else [])}
-    return IdentityAudit(
-        bundle.space, tuple(declared), _spaces_in(beside), found, tokenizer, has_tokenizer, tuple(notes)
-    )
+    others = _spaces_in(beside)
+    return IdentityAudit(bundle.space, tuple(declared), others, found, examples, tokenizer, has_tokenizer, tuple(notes))
 
 
 def space_declaration(folder: Path) -> Declaration:

@@ -11,6 +11,9 @@ from harness.tensors import StoredTensor, to_float32
 
 _FLOAT32_UNIT = 2.0**-23  # one unit in the last place of 1
 _BLOCK_BYTES = 4 * 2**20
+# From this share of scale * B @ A on a weight is taken to hold the adapter. Rounding and drift have none of it: their
+# projection on the adapter's direction is a thousandth and less.
+_HELD_FROM = 0.05
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,11 @@ class Merge:
     error: float
     factor: float
     narrow: str | None
+
+    @property
+    def holds_adapter(self) -> bool:
+        """Whether the weight changed towards the adapter, or away from it, and not merely in some other way."""
+        return abs(self.factor) >= _HELD_FROM  # NaN is not
 
 
 def check_merge(now: StoredTensor, base: StoredTensor, pair: LowRank) -> Merge:

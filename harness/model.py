@@ -15,6 +15,7 @@ from torch import nn
 from harness.bundle import ADAPTER_CONFIG, ADAPTER_FILE, ROWS_FILE, ROWS_JSON, Bundle, read_rows_file
 from harness.errors import BundleError
 from harness.lora import read_adapter
+from harness.merge import check_merge
 from harness.model_audit import same_bits
 from harness.peft_adapter import attach_adapter, saved_width
 from harness.tensors import read_file, read_folder
@@ -61,7 +62,7 @@ def load_base(folder: Path, *, device: str, dtype: str) -> Any:
 
 
 def is_merged(bundle: Bundle, adapter: Path) -> bool:
-    """Whether a whole model holds its adapter already: a weight that it adapts is not the base's any more.
+    """Whether a whole model holds its adapter already: a weight that it adapts has moved along the adapter.
 
     Without a base nothing can tell, and the adapter is taken for one that is still to be attached.
     """
@@ -69,8 +70,12 @@ def is_merged(bundle: Bundle, adapter: Path) -> bool:
     if bundle.form != "whole" or base is None:
         return False
     now, before = read_folder(bundle.path), read_folder(base)
-    adapted = {pair.weight for pair in read_adapter(adapter).pairs} & now.keys() & before.keys()
-    return any(not same_bits(now[name], before[name]) for name in adapted)
+    return any(
+        not same_bits(now[pair.weight], before[pair.weight])
+        and check_merge(now[pair.weight], before[pair.weight], pair).holds_adapter
+        for pair in read_adapter(adapter).pairs
+        if pair.weight in now.keys() & before.keys()
+    )
 
 
 def read_rows(path: Path, space: TokenSpace) -> tuple[int, dict[str, torch.Tensor]]:

@@ -18,6 +18,7 @@ from harness.moved import Moved, moved_digests, moved_tables, moved_tensor
 from harness.moved_rows import Stretch, stretches
 from harness.new_rows import stray_row_tensors
 from harness.rows import moved_new_rows
+from harness.settings_changed import SettingsChanged, compare_settings
 from harness.stored_model import TABLES, StoredModel, read_stored_model, table_of
 
 
@@ -35,6 +36,8 @@ class ParameterAudit:
         modality_rows_moved: those that differ from the parent's; None without a parent.
         zero_modules, adapter_modules: adapted modules whose A or B is all zeros; all adapted modules.
         merges: the weights of a whole model into which the adapter was merged.
+        of_base: whether what was compared is the base itself, which is served as it is, with its fingerprint.
+        settings: what of config.json is not the base's; None where the base's own is used.
         stretches: which rows of the tables moved, range by range.
     """
 
@@ -49,6 +52,8 @@ class ParameterAudit:
     zero_modules: tuple[str, ...] = ()
     adapter_modules: int = 0
     merges: tuple[Merge, ...] = ()
+    of_base: bool = False
+    settings: SettingsChanged | None = None
     stretches: tuple[Stretch, ...] = ()
 
     @property
@@ -97,8 +102,17 @@ def audit_parameters(bundle: Bundle) -> ParameterAudit:
         zero_modules=tuple(pair.module for pair in adapter.pairs if pair.is_zero()),
         adapter_modules=len(adapter.pairs),
         merges=tuple(found.merges),
+        settings=_settings(bundle),
+        of_base=bundle.form != "whole" and "base_fingerprint" in bundle.inputs,
         stretches=tuple(stretches(space, found.moved, new_rows)),
     )
+
+
+def _settings(bundle: Bundle) -> SettingsChanged | None:
+    """What a whole model's config changes; the other forms use the base's."""
+    if bundle.form != "whole" or "base" not in bundle.inputs:
+        return None
+    return compare_settings(bundle.path, bundle.input("base"))
 
 
 def _compare_bundle(bundle: Bundle, adapter: Adapter) -> tuple[str, _Comparison]:
@@ -141,18 +155,22 @@ def _compare_bits(now: StoredModel, base: StoredModel, bundle: Bundle, adapter: 
     found = compare([*tables, *(Pair(name, now.others[name], base.others[name]) for name in shared)])
     of_tables, of_tensors = found[: len(tables)], found[len(tables) :]
     adapted = {pair.weight: pair for pair in (adapter.pairs if adapter else ())}
-    merged = [d for d in of_tensors if d.n_changed and d.pair.name in adapted]
-    frozen = [d for d in of_tensors if d.n_changed and d.pair.name not in adapted]
-    # Where a part of the adapted weights was merged, the others should have been.
-    if merged:
-        merged = [d for d in of_tensors if d.pair.name in adapted]
+    changed = [d.pair for d in _changed(of_tensors) if d.pair.name in adapted]
+    merges: list[Merge] = []
+    # Where one of the adapted weights was merged, the others should have been. Where none of them holds anything of the
+    # adapter, one that differs from the base's has moved like any frozen weight.
+    if any(check_merge(pair.now, pair.base, adapted[pair.name]).holds_adapter for pair in changed):
+        pairs = [d.pair for d in of_tensors if d.pair.name in adapted]
+        merges = [check_merge(pair.now, pair.base, adapted[pair.name]) for pair in pairs]
+    names = {merge.name for merge in merges}
+    frozen = [d for d in _changed(of_tensors) if d.pair.name not in names]
     return _Comparison(
         text_rows_compared=sum(pair.n_rows for pair in tables),
-        tensors_compared=len(shared) - len(merged),
+        tensors_compared=len(shared) - len(merges),
         moved=[*moved_tables(_changed(of_tables), bundle), *map(moved_tensor, frozen)],
         unexpected=now.others.keys() - base.others.keys(),
         missing=(base.others.keys() - now.others.keys()) | _missing_tables(now, base),
-        merges=[check_merge(d.pair.now, d.pair.base, adapted[d.pair.name]) for d in merged],
+        merges=merges,
     )
 
 

@@ -3,7 +3,11 @@
 Examples that share media are no independent items: they make a cluster, and intervals are those of the clusters.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from scipy.special import betaincinv, ndtr, stdtrit
@@ -12,7 +16,25 @@ from harness.results import Measurement
 
 CONFIDENCE_LEVEL = 0.95
 BOOTSTRAP_RESAMPLES = 5_000
+_resamples: ContextVar[int] = ContextVar("_resamples", default=BOOTSTRAP_RESAMPLES)
 _UNKNOWN = (-np.inf, np.inf)  # the interval of what one independent item says about a mean
+
+
+class Draws(Protocol):
+    """Whoever has a generator for every purpose, such as a checkpoint, or a simulated one."""
+
+    def rng(self, *purpose: str) -> np.random.Generator:
+        """The generator for one purpose."""
+
+
+@contextmanager
+def resamples(n: int) -> Iterator[None]:
+    """Take n resamples for every bootstrap meanwhile. For simulations, which judge thousands of times; no gate does."""
+    token = _resamples.set(n)
+    try:
+        yield
+    finally:
+        _resamples.reset(token)
 
 
 @dataclass(frozen=True)
@@ -179,7 +201,7 @@ def bootstrap_ratio(
     g = len(above_sums)
     if g < 2:
         return _UNKNOWN
-    drawn = rng.integers(0, g, (BOOTSTRAP_RESAMPLES, g))
+    drawn = rng.integers(0, g, (_resamples.get(), g))
     ratios = above_sums[drawn].sum(1) / below_sums[drawn].sum(1)
     tail = ndtr(-np.sqrt(g / (g - 1)) * stdtrit(g - 1, (1 + level) / 2))
     low, high = np.quantile(ratios, [tail, 1 - tail])

@@ -1,7 +1,7 @@
 """What a checkpoint writes for golden prompts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,10 @@ class Generations:
     expected: tuple[int, ...]
     compliance: Compliance
     sampling: Sampling
+
+    def cut(self, max_new: int | None) -> "Generations":
+        """What would have been written under a limit of new ids; the counts of compliance stay those of all ids."""
+        return replace(self, sequences=tuple(ids[:max_new] for ids in self.sequences))
 
 
 def expected_ids(example: Example) -> int:

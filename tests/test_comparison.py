@@ -3,9 +3,13 @@
 Expected values are of formulas written out here, of statsmodels, or of simulation with a known truth.
 """
 
+import math
+
 import numpy as np
 import pytest
+from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
+from statsmodels.stats.proportion import proportion_confint
 
 from harness.comparison import (
     Difference,
@@ -176,3 +180,84 @@ def test_a_higher_level_is_a_wider_interval() -> None:
         assert difference is not None
         narrow, wide = difference.intervals
         assert wide[0] < narrow[0] <= narrow[1] < wide[1]
+
+
+def _cells(both: int, only_a: int, only_b: int, neither: int, clusters: int | None = None) -> PairedLosses:
+    counts = [both, only_a, only_b, neither]
+    wins_a, wins_b = np.repeat([True, True, False, False], counts), np.repeat([True, False, True, False], counts)
+    return _wins(wins_a, wins_b, None if clusters is None else np.arange(len(wins_a)) % clusters)
+
+
+def _newcombe(both: float, only_a: float, only_b: float, neither: float) -> tuple[float, float]:
+    """Method 10 as the paper writes it, with Wilson's intervals of statsmodels."""
+    n = both + only_a + only_b + neither
+    p_a, p_b = (both + only_a) / n, (both + only_b) / n
+    (l_a, u_a), (l_b, u_b) = (proportion_confint(p * n, n, 0.05, method="wilson") for p in (p_a, p_b))
+    margins = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
+    cross = both * neither - only_a * only_b
+    if cross > 0:
+        cross = max(cross - n / 2, 0)
+    phi = cross / math.sqrt(margins) if margins else 0.0
+    below = math.sqrt((p_b - l_b) ** 2 - 2 * phi * (p_b - l_b) * (u_a - p_a) + (u_a - p_a) ** 2)
+    above = math.sqrt((u_b - p_b) ** 2 - 2 * phi * (u_b - p_b) * (p_a - l_a) + (p_a - l_a) ** 2)
+    return p_b - p_a - below, p_b - p_a + above
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [(20, 5, 3, 10), (40, 2, 9, 30), (3, 12, 10, 2), (0, 1, 1, 0), (10, 2, 0, 0), (10, 0, 4, 0), (0, 3, 0, 9),
+     (0, 0, 2, 7), (6, 3, 3, 2), (2, 1, 0, 1), (1, 0, 0, 1)],
+    ids=str,
+)  # fmt: skip
+def test_the_win_rate_interval_is_newcombes_tenth(cells: tuple[int, int, int, int]) -> None:
+    found = win_rate_difference(_cells(*cells), (0.95,))
+
+    assert found.value == pytest.approx((cells[2] - cells[1]) / sum(cells))
+    assert found.intervals[0] == pytest.approx(_newcombe(*cells), abs=1e-9)
+
+
+def test_the_win_rate_interval_counts_media() -> None:
+    found = win_rate_difference(_cells(20, 6, 4, 10, clusters=10), (0.95,))
+
+    assert found.intervals[0] == pytest.approx(_newcombe(5, 1.5, 1, 2.5), abs=1e-9)
+
+
+def test_a_tie_is_no_win_to_either() -> None:
+    one, two = np.ones(6), np.full(6, 2.0)
+    ties_a, ties_b = PairedLosses(one, one, one, two, np.arange(6)), PairedLosses(one, two, one, one, np.arange(6))
+
+    assert win_rate_difference(ties_a, (0.95,)).value == 1
+    assert win_rate_difference(ties_b, (0.95,)).value == -1
+    assert mcnemar(ties_a) == mcnemar(ties_b) == pytest.approx(2 * 0.5**6)
+
+
+def test_the_same_number_of_wins_either_way_is_no_difference_at_all() -> None:
+    assert mcnemar(_cells(5, 3, 3, 5)) == mcnemar(_cells(5, 1, 0, 5)) == mcnemar(_cells(5, 0, 0, 5)) == 1
+
+
+@pytest.mark.parametrize("n", [2, 3, 8])
+def test_the_percentiles_are_those_of_so_few_items(n: int) -> None:
+    losses = drawn(np.random.default_rng(11), n)
+    weights = resamples(n, np.random.default_rng(12))
+    change = (losses.ablated_b - losses.correct_b) - (losses.ablated_a - losses.correct_a)
+
+    low, high = paired_differences(losses, weights, (0.9,))["delta"].intervals[0]
+
+    tail = stats.norm.cdf(-math.sqrt(n / (n - 1)) * stats.t.ppf(0.95, n - 1))
+    assert (low, high) == pytest.approx(tuple(np.quantile(weights @ change / n, [tail, 1 - tail])))
+    assert weights.shape == (10_000, n)
+    assert (weights.sum(1) == n).all()
+
+
+def test_figures_known_by_their_intervals_alone_have_a_difference_that_is_not_symmetric() -> None:
+    a = Measurement(name="x", value=0.5, unit="share", n=9, low=0.4, high=0.65)
+    b = Measurement(name="x", value=0.7, unit="share", n=9, low=0.5, high=0.75)
+
+    found = unpaired_difference(a, b, LEVELS)
+
+    assert found is not None
+    assert found.value == pytest.approx(0.2)
+    for level, interval in zip(LEVELS, found.intervals, strict=True):
+        stretch = stats.norm.ppf((1 + level) / 2) / stats.norm.ppf(0.975)
+        below, above = stretch * math.hypot(0.2, 0.15), stretch * math.hypot(0.05, 0.1)
+        assert interval == pytest.approx((0.2 - below, 0.2 + above))

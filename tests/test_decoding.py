@@ -14,7 +14,7 @@ from harness.codecs.registry import AudioCodec, load_audio_codec, load_image_cod
 from harness.decoding import Sample, decode_images, decode_sounds, from_arrays, safe_name, to_arrays, write_media
 from harness.errors import CodecError
 from harness.examples import read_examples, regions
-from harness.faults import FAULTS, fault_of
+from harness.media_faults import FAULTS, fault_of
 from harness.token_space import parse_token_space
 from tests.tiny import N_FRAMES, Tiny
 

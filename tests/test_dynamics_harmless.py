@@ -62,6 +62,14 @@ def test_a_log_that_begins_late_is_judged_by_where_it_is(tmp_path: Path) -> None
     assert any("begins at step 1550" in note for note in seen["notes"])
 
 
+def test_figures_that_nothing_is_known_of_may_come_twice(tmp_path: Path) -> None:
+    rows = [{"step": row["step"], "tokens_per_second": 1.0} for row in ROWS for _ in range(2)]
+
+    seen = judged(tmp_path, sorted([*ROWS, *rows], key=lambda row: int(row["step"])))
+
+    assert seen["healthy"], seen["reasons"]
+
+
 def test_examples_one_by_one_are_noisy_and_not_sick(tmp_path: Path) -> None:
     def lines(rng: np.random.Generator, fall: float) -> Rows:
         decay = fall * np.minimum(1, np.arange(160) / 12)

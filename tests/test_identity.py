@@ -39,6 +39,10 @@ def _golden(tiny: Tiny, edit: Callable[[Row], None]) -> None:
     file.write_text("\n".join(map(json.dumps, rows)))
 
 
+def _first_id(tiny: Tiny, row: Row, token_id: int) -> None:
+    row["input_ids"][row["input_ids"].index(tiny.space.special("img_start")) + 1] = token_id
+
+
 def _dev(tiny: Tiny) -> None:
     (tiny.root / "dev.jsonl").write_text(json.dumps({"id": "dev-7", "token_space_sha256": OTHER}))
     edit_json(tiny.ckpt / "bundle.json", dev="../../dev.jsonl")
@@ -175,6 +179,19 @@ AROUND: dict[str, tuple[Edit, str]] = {
     ),
     "no golden example": (
         lambda t: [file.write_text("") for file in t.golden.glob("*")], "golden: there is no example in it",
+    ),
+    "golden ids of the other modality": (
+        lambda t: _golden(t, lambda row: _first_id(t, row, t.space.audio[0].start)),
+        "golden-t2i-3: id 88 at position 0",
+    ),
+    "golden with a word in its picture": (
+        lambda t: _golden(t, lambda row: _first_id(t, row, 5)), "golden-t2i-3: id 5 at position 0: found TEXT",
+    ),
+    "golden whose length lies": (
+        lambda t: _golden(t, lambda row: row["image_meta"].update(n_tokens=7)), "golden-t2i-3: 6 ids; its meta says 7",
+    ),
+    "golden with its end tag cut off": (
+        lambda t: _golden(t, lambda row: row["input_ids"].pop()), "that is not one <|img_start|>",
     ),
     "dev of another space": (_dev, "dev.jsonl: dev-7: declares 0000"),
 }  # fmt: skip

@@ -15,7 +15,7 @@ from gates.next_step.decode import advice_on
 from gates.next_step.hard import ADVICE_ON
 from gates.next_step.trend import logged_gaps
 from gates.stage3.thresholds import Stage3Thresholds
-from harness.faults import FAULTS
+from harness.media_faults import FAULTS
 from harness.results import Confidence, GateResult, Measurement, Op, Outcome, Priority, Stage, decide
 from harness.tiers import tier_of
 from harness.train_log import read_train_log

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from harness.bundle import open_bundle
 from harness.examples import WRITE_TASKS, Task, read_examples, regions
+from harness.files import write_jsonl
 from harness.model import backbone_and_head, load_model
 from harness.token_space import TokenSpace, parse_token_space
 from tests.gating import run_gate
@@ -113,18 +114,77 @@ def test_constrained_everything_decodes_and_is_kept(pytester: pytest.Pytester, t
         assert (pytester.path / "out" / sample["reference"]).stat().st_size > 50
 
 
-def test_a_codec_of_nan_fails_every_sound_and_no_picture(pytester: pytest.Pytester, tiny: Tiny) -> None:
-    weights = tiny.root / "codecs" / "audio" / "model.safetensors"
+def _reweigh(tiny: Tiny, codec: str, value: float, ending: str = "bias") -> None:
+    """Change some weights of a codec's decoder, in a token space that declares no hash of it."""
+    weights = tiny.root / "codecs" / codec / "model.safetensors"
     tensors = load_file(weights)
-    name = next(name for name in tensors if name.startswith("decoder") and name.endswith("bias"))
-    tensors[name][:] = torch.nan
+    for name in tensors:
+        if "decoder" in name and name.endswith(ending):
+            tensors[name][:] = value
     save_file(tensors, weights)
-    # The token space declares the codec's hash: here the declaration is dropped, as it may be absent.
     raw = json.loads((tiny.ckpt / "token_space.json").read_text())
-    del raw["audio_codec"]["weights_sha256"]
+    del raw["audio_codec" if codec == "audio" else "image_tokenizer"]["weights_sha256"]
     write_space(tiny.ckpt, parse_token_space(raw))
+
+
+def test_a_codec_that_overflows_fails_every_sound_and_no_picture(pytester: pytest.Pytester, tiny: Tiny) -> None:
+    _reweigh(tiny, "audio", 1e38, "weight_g")
 
     found = run_gate(pytester, "P0.3", tiny.ckpt)
 
     assert found["outcome"] == "fail"
     assert _table(found) == [["not finite", 12, 0]]
+
+
+@pytest.mark.parametrize("codec", ["audio", "image"])
+def test_a_codec_of_nan_proves_nothing(pytester: pytest.Pytester, tiny: Tiny, codec: str) -> None:
+    _reweigh(tiny, codec, float("nan"))
+
+    found = run_gate(pytester, "P0.3", tiny.ckpt)
+
+    assert found["outcome"] == "error"
+    assert "that are not finite; expected finite weights" in found["details"]["reason"]
+    assert "unexpected" not in found["details"]
+
+
+def test_a_damaged_codec_is_a_known_defect(pytester: pytest.Pytester, tiny: Tiny) -> None:
+    (tiny.root / "codecs" / "image" / "config.json").unlink()
+
+    found = run_gate(pytester, "P0.3", tiny.ckpt)
+
+    assert found["outcome"] == "error"
+    assert "the vq codec of the token space. Use the codec that made the shards." in found["details"]["reason"]
+    assert "unexpected" not in found["details"]
+
+
+LIES: dict[str, tuple[Task, dict[str, int], str]] = {
+    "a frame too many": ("t2a", {"n_frames": 5, "n_samples": 80}, "it says 10 ids, the example's own medium has 8"),
+    "a frame too few": ("t2a", {"n_frames": 3, "n_samples": 48}, "it says 6 ids, the example's own medium has 8"),
+    "a tenth of it": ("t2a", {"n_samples": 6}, "it says 6 samples, which are no 4 frames of 16"),
+    "a picture's end tag": ("t2i", {"n_tokens": 7}, "it says 7 ids, the example's own medium has 6"),
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_a_golden_meta_that_lies_promises_nothing(pytester: pytest.Pytester, tiny: Tiny, name: str) -> None:
+    task, change, says = LIES[name]
+    (file,) = tiny.golden.glob(f"golden_{task}_*.jsonl")
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    rows[3]["audio_meta" if task == "t2a" else "image_meta"] |= change
+    write_jsonl(file, rows)
+
+    found = run_gate(pytester, "P0.3", tiny.ckpt)
+
+    assert found["outcome"] == "fail"
+    assert [(row["id"], row["note"]) for row in found["details"]["worst"]] == [
+        (f"golden-{task}-3", f"golden meta: {says}")
+    ]
+
+
+def test_what_max_new_tokens_cuts_off_is_not_decoded(pytester: pytest.Pytester, tiny: Tiny) -> None:
+    (tiny.ckpt / "generation_config.json").write_text('{"max_new_tokens": 7}')
+
+    found = run_gate(pytester, "P0.3", tiny.ckpt)
+
+    assert _table(found) == [["cut off", 12, 0]]
+    assert "raise it or remove it" in found["advice"][1]

@@ -124,3 +124,21 @@ def test_the_gap_of_a_write_task_is_not_stage_3s(pytester: pytest.Pytester, tiny
     rows = [row | {"delta_shuffle_t2a": -1.0} if "win_noise_i2t" in row else row for row in _rows()]
 
     assert _gate(pytester, tiny, rows)["outcome"] == "pass"
+
+
+@pytest.mark.parametrize(("factor", "outcome"), [(1.0, "pass"), (0.2, "pass"), (8.0, "fail")])
+def test_an_average_of_training_is_held_against_the_loss_now_beside_dev_losses(
+    pytester: pytest.Pytester, tiny: Tiny, factor: float, outcome: str
+) -> None:
+    """Eight times the loss is not divided by its accumulation steps; a fifth of it was learned by heart."""
+    probe = _gate(pytester, tiny, _rows())
+    (now,) = (note for note in probe["details"]["notes"] if note.startswith("a2t: a2t_avg"))
+    loss = float(now.rpartition("has ")[2].partition(" now")[0])
+    rows = [{key: value for key, value in row.items() if "i2t" not in key} for row in _rows()]
+    for row in rows:
+        row |= {key: factor * loss * row[key] / 4.0 for key in ("a2t_avg",) if key in row}
+    rows[-1]["dev_loss_a2t"] = loss
+
+    gate = _gate(pytester, tiny, rows)
+
+    assert gate["outcome"] == outcome, gate["details"]["notes"]

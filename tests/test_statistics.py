@@ -142,7 +142,60 @@ def test_the_clustered_win_rate_covers_the_truth_and_the_plain_one_does_not() ->
     assert plain not in COVERED
 
 
+def test_a_tie_is_no_win_to_the_clusters_either() -> None:
+    rng = np.random.default_rng(9)
+    clusters = np.repeat(np.arange(20), 5)
+    gaps = rng.integers(-1, 2, size=100) + rng.integers(0, 2, size=20)[clusters]  # many are 0
+
+    effective = effective_n(gaps > 0, clusters, 0.95)
+    expected = exact_interval((gaps > 0).mean(), effective, 0.95)
+
+    assert ends(win_rate("w", paired(np.zeros(100), gaps, clusters))) == pytest.approx(expected)
+    assert effective != pytest.approx(effective_n(gaps >= 0, clusters, 0.95))
+
+
+def test_clusters_that_all_win_equally_often_take_nothing_from_the_examples() -> None:
+    wins, clusters = np.tile([True, False], 10), np.repeat(np.arange(10), 2)
+
+    assert effective_n(wins, clusters, 0.95) == 20
+
+
+@pytest.mark.parametrize("scale", [1, 100])
+def test_a_proportion_has_the_exact_interval_in_its_own_unit(scale: int) -> None:
+    measured = proportion("p", 7, 40, unit="u", scale=scale)
+
+    expected = stats.binomtest(7, 40).proportion_ci(0.95, method="exact")
+    assert (measured.value, measured.unit, measured.n) == (pytest.approx(scale * 7 / 40), "u", 40)
+    assert ends(measured) == pytest.approx((scale * expected.low, scale * expected.high))
+
+
+def test_a_proportion_of_nothing_is_no_number() -> None:
+    measured = proportion("p", 0, 0)
+
+    assert measured.value is not None
+    assert np.isnan(measured.value)
+    assert (measured.n, measured.low, measured.high) == (0, None, None)
+
+
 # ---------------------------------------------------------------- gaps
+
+
+def test_the_mean_gap_and_the_share_of_wins_of_pairs() -> None:
+    pair = paired(np.array([1.0, 2.0, 3.0]), np.array([2.0, 2.0, 5.0]))
+
+    assert (pair.mean_gap, pair.win_share) == (1.0, pytest.approx(2 / 3))
+    for bad in (replace(pair, ablated=np.array([2.0, np.nan, 5.0])), pair.where(np.zeros(3, dtype=bool))):
+        assert np.isnan(bad.mean_gap)
+        assert np.isnan(bad.win_share)
+
+
+def test_two_media_are_the_fewest_that_have_an_interval() -> None:
+    rng = np.random.default_rng(0)
+    gaps = np.array([1.0, 1.0, 3.0, 3.0])
+
+    low, high = ends(mean_gap("g", paired(np.zeros(4), gaps, np.array([0, 0, 1, 1])), rng))
+    assert (low, high) == (1.0, 3.0)
+    assert ends(mean_gap("g", paired(np.zeros(4), gaps, np.zeros(4)), rng)) == (-np.inf, np.inf)
 
 
 def test_the_gap_is_paired_and_reproducible() -> None:

@@ -117,6 +117,9 @@ class Recipe:
 
 DEMO = Recipe(name="demo", stage3=read_config("demo-stage3"), stage4=read_config("demo-stage4"))
 
+# The head shares the embedding's table, as in the smaller Qwen3: new rows are trained once, and read and write.
+TIED = replace(DEMO, name="tied", base=replace(DEMO.base, tied=True))
+
 SMALL = replace(
     DEMO,
     name="small",
@@ -142,4 +145,4 @@ SMALL = replace(
     ),
 )
 
-RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in (DEMO, SMALL)})
+RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in (DEMO, TIED, SMALL)})

@@ -2,7 +2,7 @@
 
 from gates.next_step.step import Step, first_advice, shortfalls
 from harness.compliance import CODEBOOK_MISMATCH, EMPTY_OUTPUT
-from harness.faults import FAULTS, NO_AUDIO_RANGE, NOT_IMAGE
+from harness.media_faults import FAULTS, NO_AUDIO_RANGE, NOT_IMAGE
 from harness.results import GateResult
 
 WRONG_TYPES = (EMPTY_OUTPUT, CODEBOOK_MISMATCH, NO_AUDIO_RANGE, NOT_IMAGE)

@@ -2,8 +2,8 @@
 
 Claim    Shards, the checkpoint that training began from, golden and dev examples, tokenizer and this checkpoint speak
          of the same ids.
-Measure  As P0.1: the share of declarations whose SHA-256 is the checkpoint's own; broken shard files; illegal rows;
-         mistaken specials.
+Measure  As P0.1: the share of declarations whose SHA-256 is the checkpoint's own; broken shard files; illegal rows and
+         examples; mistaken specials.
 Accept   100 %, and none.
 Source   design.md section 4, S3.1; spec/stage4-verification.md, P0.1, whose rule it is.
 """

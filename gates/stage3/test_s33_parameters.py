@@ -21,6 +21,8 @@ S33 = Gate(
     source="spec/stage3-iteration.md section 6B",
     advice=(
         "The masking or hook is wrong: train the new rows as a parameter of their own, so that nothing else can move.",
+        "No modality row moved: see that gradients reach both tables, and that updates are not rounded away.",
+        "An adapter is attached: stage 3 trains rows alone. Save without it, or judge the checkpoint as stage 4.",
         "The notes say what the change looks like, and what to do about that.",
     ),
 )

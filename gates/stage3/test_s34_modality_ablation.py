@@ -23,6 +23,9 @@ S34 = Gate(
     source="spec/stage3-iteration.md section 6A; numbers of the field",
     advice=(
         "Check the harness first: do the input hashes of two conditions differ, are losses bit-equal?",
+        "Check that captions and media are paired rightly: pair them again by the media's content.",
+        "Check that codec, order of the codes and rows belong together: media of another training of the codec are noise "
+        "to the model.",
         "Check that gradients reach the modality rows: the parameter audit must show that they moved.",
         "Change the objective or format (prompting, masking, copy mix, clip policy); do not just train longer.",
     ),
@@ -31,6 +34,18 @@ S34 = Gate(
 
 @gate(S34)
 def test_the_text_depends_on_the_media(checkpoint: Checkpoint, accept: Accept, thresholds: Stage3Thresholds) -> None:
+    n, further = thresholds.recommended_ablation_examples, thresholds.further_ablation_examples
+    planned = {task: checkpoint.planned_looks(task, n, further) for task in READ_TASKS}
+    for looks in until_clear(accept, planned):
+        for task, look in looks.items():
+            measured = checkpoint.media_ablation(task, n, look)
+            judge_media_ablation(accept, checkpoint, measured, look, rules_of(thresholds), n)
+            judge_null_control(accept, measured)
+            keep_losses(accept, measured, "media")
+
+
+def rules_of(thresholds: Stage3Thresholds) -> dict[str, MediaRule]:
+    """What each way to destroy the media must do to the loss of the text."""
     destroyed = MediaRule(
         min_win_rate=thresholds.min_win_rate_shuffled_media,
         min_gap_nats=thresholds.min_gap_shuffled_media_nats,
@@ -41,12 +56,4 @@ def test_the_text_depends_on_the_media(checkpoint: Checkpoint, accept: Accept, t
         min_gap_nats=thresholds.min_gap_noise_media_nats,
         min_gap_pct=thresholds.min_gap_noise_media_pct,
     )
-    rules = {"shuffled": destroyed, "swapped": destroyed, "noise": noise, "constant": MediaRule()}
-    n, further = thresholds.recommended_ablation_examples, thresholds.further_ablation_examples
-    planned = {task: checkpoint.planned_looks(task, n, further) for task in READ_TASKS}
-    for looks in until_clear(accept, planned):
-        for task, look in looks.items():
-            measured = checkpoint.media_ablation(task, n, look)
-            judge_media_ablation(accept, checkpoint, measured, look, rules, n)
-            judge_null_control(accept, measured)
-            keep_losses(accept, measured, "media")
+    return {"shuffled": destroyed, "swapped": destroyed, "noise": noise, "constant": MediaRule()}

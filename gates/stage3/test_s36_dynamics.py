@@ -10,7 +10,7 @@ Accept   No finding of any kind; losses 5 % below where they began; every gap ab
 Source   spec/stage3-iteration.md, sections 2, 3 and 6A ("does the ablation gap exist and grow?"); the numbers are ours.
 """
 
-from gates.dynamics import judge_lines, raise_unmeasured, show
+from gates.dynamics import LOG_ADVICE, judge_lines, raise_unmeasured, show
 from gates.dynamics_curves import judge_losses, judge_movement, judge_norms, judge_rates
 from gates.dynamics_shown import show_log
 from gates.dynamics_tasks import judge_ablation_gaps, judge_agreement, task_keys
@@ -36,7 +36,7 @@ S36 = Gate(
         "A gap that shrinks while the loss falls: it learns the captions and not the media; stop earlier, or mix more "
         "sources.",
         "No gap in the log: evaluate every few hundred steps, and log delta_shuffle_<task> and delta_noise_<task>.",
-        "NaN, spike, jump, gap or repeated step: as P1.5 says.",
+        *LOG_ADVICE,
     ),
 )
 

@@ -27,6 +27,7 @@ P05 = Gate(
     source="spec/stage4-verification.md P0.5",
     advice=(
         "Text rows moved: the masking or hook is wrong; train the new rows as a parameter of their own.",
+        "No modality row moved: see that gradients reach both tables, and that updates are not rounded away.",
         "Frozen tensors moved: freeze the base, give the optimiser the adapter and the new rows alone. If the adapter "
         "was merged on purpose, pass it with --lora, so that the merge can be checked.",
         "The adapter changes nothing: B is still zero (it never trained, or another adapter was saved), or its keys do "

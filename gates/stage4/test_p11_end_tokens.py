@@ -44,16 +44,24 @@ def test_it_ends_what_it_writes(checkpoint: Checkpoint, accept: Accept, threshol
     shares = {task: end_tag_pct(task, each) for task, each in found.items()}
     earlier = earlier_shares(checkpoint, accept, list(shares.values()))
     for task, share in shares.items():
-        accept(share, above=thresholds.end_tag_pct_above)
+        before = earlier[share.name]
+        judge_end_tags(accept, task, share, before[-1].figure if before else None, thresholds)
         accept.report(
             statistics.proportion(f"{task}.ended_in_place_pct", found[task].in_place, found[task].n, "%", 100)
         )
-        if before := earlier[share.name]:
-            change = change_of_share(f"{task}.end_tag_change", share, before[-1].figure)
-            accept.report(change)
-            accept(upper_end(change), at_least=thresholds.min_end_tag_change_upper_points)
     tell_places(accept, found)
     tell_trend(accept, checkpoint, shares, earlier)
+
+
+def judge_end_tags(
+    accept: Accept, task: Task, share: Measurement, before: Measurement | None, thresholds: Stage4Thresholds
+) -> None:
+    """Hold a task's share against the two rules above; the second where the checkpoint before is known."""
+    accept(share, above=thresholds.end_tag_pct_above)
+    if before is not None:
+        change = change_of_share(f"{task}.end_tag_change", share, before)
+        accept.report(change)
+        accept(upper_end(change), at_least=thresholds.min_end_tag_change_upper_points)
 
 
 def end_tags(checkpoint: Checkpoint, written: Generations) -> EndTags:

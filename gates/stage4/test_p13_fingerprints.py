@@ -4,13 +4,13 @@ Claim    What the checkpoint writes is neither silent, noise, clipped, blank, on
 Measure  Over what it writes for the golden prompts, decoded as it will be served: the share of outputs whose figure
          lies beyond real media by a stated part of the way to that collapse; the share of pairs of near duplicates
          among different prompts; the entropy of the codes of each codebook. Real media are the golden media of the same
-         prompts, decoded from their own ids by the same codec.
+         prompts, decoded from their own ids by the same codec; they must differ from each other.
 Accept   Each kind: at most 10 % of the outputs. Near duplicates: real media's share and a tenth of the remaining pairs.
          Codes: at least half of real media's entropy in every codebook.
 Source   spec/stage4-verification.md, P1.3, which names the kinds and gives no numbers; the numbers are ours.
 """
 
-from gates.collapse import Kind, judge_codebooks, judge_duplicates, judge_kinds, show_figures
+from gates.collapse import Kind, judge_codebooks, judge_duplicates, judge_kinds, judge_reference, show_figures
 from gates.gate import Accept, Gate, gate
 from gates.stage4.thresholds import Stage4Thresholds
 from harness.checkpoint import Checkpoint
@@ -44,6 +44,7 @@ def test_outputs_have_not_collapsed(checkpoint: Checkpoint, accept: Accept, thre
         judge_kinds(accept, task, written, real, kinds, tail=tail, max_share=thresholds.max_collapsed_share)
         tolerance = thresholds.max_hash_distance_bits if task == "t2i" else thresholds.max_spectral_distance_db
         way = thresholds.collapse_way_duplicates
+        judge_reference(accept, task, real, tolerance=tolerance, max_alike=thresholds.max_golden_media_alike)
         judge_duplicates(accept, task, written, real, tolerance=tolerance, way=way)
         judge_codebooks(accept, task, written, real, min_entropy_pct=thresholds.min_codebook_entropy_pct)
         show_figures(accept, task, written, real, tail)

@@ -20,6 +20,8 @@ P14 = Gate(
     advice=(
         "Raise the share of text-only replay in the mix, of the kind of text that the table names.",
         "Lower the adapter's learning rate or rank, or stop earlier: text is lost late in training.",
+        "A loss that rose on all kinds of text at once: the model is not loaded as it was trained; compare config.json "
+        "(tied head, rope, norms) and the adapter's alpha with the run's.",
         "Too few texts to tell: give more with --text-eval; the interval narrows with the number of texts.",
     ),
 )

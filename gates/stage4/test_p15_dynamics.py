@@ -10,7 +10,7 @@ Accept   No finding of any kind; write losses at most 0.9 of uniform over their 
 Source   spec/stage4-verification.md, section A, which reads its log in words; the numbers are ours.
 """
 
-from gates.dynamics import judge_lines, raise_unmeasured, show
+from gates.dynamics import LOG_ADVICE, judge_lines, raise_unmeasured, show
 from gates.dynamics_curves import judge_losses, judge_movement, judge_norms, judge_rates
 from gates.dynamics_shown import show_log
 from gates.dynamics_tasks import judge_agreement, judge_read_losses, judge_write_losses, task_keys
@@ -33,9 +33,9 @@ P15 = Gate(
         "A write loss near uniform: see that gradients reach head rows and adapter (P0.5), and that labels supervise "
         "the media block.",
         "A read loss that rises: raise the share of A2T/I2T in the mix, or lower the adapter's learning rate.",
-        "NaN, spike or jump: look at the batch of that step; clip gradients, lower the rate, keep float32 masters.",
-        "A gap or steps that come again: two runs wrote one log. Cut it at the resumed step, and judge the one run.",
-        "A logged loss that is not the loss now: a loss not divided by its accumulation steps, or other weights.",
+        "A read loss that is gone, or falls off a cliff, is a leak or a mask: see that no caption stands in the "
+        "context, and that the labels are the text block's.",
+        *LOG_ADVICE,
     ),
 )
 

@@ -58,6 +58,8 @@ class Stage4Thresholds(LogThresholds):
     # Near duplicates among different prompts: of the pairs that real media leave, at most a tenth, as if ten outputs
     # stood for all prompts. Hashes have 64 bits (demo: 0.023 of pictures, 0 of sounds; real media 0).
     collapse_way_duplicates: float = 0.10
+    # Golden media of different codes that the codec makes alike: with more, they are no reference (demo: 0).
+    max_golden_media_alike: float = 0.5
     max_hash_distance_bits: float = 4.0
     max_spectral_distance_db: float = 1.0
     # Entropy of the codes in bits, in per cent of real media's, in the codebook that lost most (demo: 95 %).

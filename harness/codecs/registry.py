@@ -13,7 +13,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from harness.codecs.chunks import Cut
-from harness.codecs.weights import check_any_declared, check_declared, weights_file
+from harness.codecs.weights import check_any_declared, check_declared, check_finite, weights_file
 from harness.errors import CodecError, HarnessError
 from harness.token_space import Modality, TokenSpace
 
@@ -148,8 +148,14 @@ def _load(modality: Modality, declaration: dict[str, Any], folder: Path) -> obje
     if kind in users:
         check_any_declared(folder, declaration)
         return _open_users(users[kind], folder, declaration)
-    check_declared(weights_file(kind, folder), declaration)
-    return builtin[kind](folder, declaration)
+    weights = weights_file(kind, folder)
+    check_declared(weights, declaration)
+    check_finite(weights)
+    try:
+        return builtin[kind](folder, declaration)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:  # a folder that is damaged fails in as many ways
+        found, expected = f"{type(error).__name__} ({error})", f"the {kind} codec of the token space"
+        raise CodecError(folder, found, expected, "Use the codec that made the shards.") from error
 
 
 def _open_users(point: EntryPoint, folder: Path, declaration: dict[str, Any]) -> object:

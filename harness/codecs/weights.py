@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from harness.errors import CodecError
+from harness.errors import BundleError, CodecError
 from harness.files import file_sha256
+from harness.finite import find_not_finite
+from harness.tensors import read_file
 
 WEIGHTS_FILE = "model.safetensors"
 PUBLISHED_ENCODEC = "encodec_*khz-*.th"  # the encodec package's own files
@@ -37,6 +39,25 @@ def check_declared(weights: Path, declaration: dict[str, Any]) -> None:
         raise CodecError(
             weights, f"sha256 {actual}", f"{declared}, as the token space says", "Use the codec that made the shards."
         )
+
+
+def check_finite(weights: Path) -> None:
+    """Look at every value of a safetensors file: a picture of NaN is a picture all the same.
+
+    Raises:
+        CodecError: a value is infinite or NaN, or the file cannot be read.
+    """
+    if weights.name != WEIGHTS_FILE:
+        return  # a published pickle, which is known by its hash
+    fix = "Use the codec that made the shards, from before its training diverged."
+    try:
+        bad = find_not_finite(list(read_file(weights).values()))
+    except BundleError as error:
+        raise CodecError(weights, error.found, error.expected, fix) from None
+    if bad:
+        first = bad[0]
+        found = f"{first.count} values of {first.tensor.name} that are not finite"
+        raise CodecError(weights, found, "finite weights", fix)
 
 
 def check_any_declared(folder: Path, declaration: dict[str, Any]) -> None:

@@ -1,0 +1,106 @@
+"""Runs of gates on copies of a checkpoint, each in a process of its own.
+
+The processes are forked from one that has imported everything and computed nothing, so that a run starts at once and
+no run can see what another one did.
+"""
+
+import multiprocessing
+import os
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gates.options import GATES_ROOT
+from gates.session import VERDICT_FILE
+from harness.errors import HarnessError
+from harness.faults.copies import Copy
+from harness.results import Verdict, read_verdict
+
+# What a run of gates imports. The measuring side imports torch, which takes longer than most of the runs.
+PRELOADED = [
+    "gates.plugin", "harness.checkpoint", "harness.model", "harness.generation", "harness.adapter_effect",
+    "harness.text_logits", "harness.codecs.encodec", "harness.codecs.vq", "reports.render",
+]  # fmt: skip
+# Gates that look at files and not at examples one by one. Where one of them has to find a fault, the others are run on
+# few examples: only whether they end as they should is asked of them.
+NOT_BY_EXAMPLE = frozenset({"S3.0", "S3.1", "S3.2", "S3.3", "S3.6", "S3.7", "P0.0", "P0.1", "P0.5", "P0.6", "P1.5"})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How copies are judged.
+
+    Attributes:
+        cache: folder of evidence that all runs share: what leaves the weights alone costs no forward pass.
+        max_examples: examples a task; None for all of them.
+        few_examples: examples a task for the gates that only have to end as they should.
+        options: further options of the gates, as on the command line (--thresholds, --device, --strict, …).
+        threads: of torch in a run; None leaves torch's own choice.
+    """
+
+    cache: Path
+    max_examples: int | None = None
+    few_examples: int = 8
+    options: tuple[str, ...] = ()
+    threads: int | None = None
+
+    def with_few(self) -> "Settings":
+        """The same on few examples."""
+        return replace(self, max_examples=min(self.few_examples, self.max_examples or self.few_examples))
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a run of gates ended.
+
+    Attributes:
+        verdict: what it left; None where it left none, or none that can be read.
+        exit_code: of its process; negative for a signal.
+        log: what it printed.
+    """
+
+    verdict: Verdict | None
+    exit_code: int
+    log: Path
+
+
+def judge(copy: Copy, settings: Settings, gate: str | None = None) -> Run:
+    """Run a stage's gates, or one of them by its id, on a copy."""
+    out = copy.earlier / copy.ckpt.name
+    what = GATES_ROOT / copy.stage if gate is None else file_of(gate)
+    arguments = ["-c", str(GATES_ROOT / "run.ini"), "-p", "gates.plugin", "-p", "no:xdist", "-q", "--color=no",
+                 "-W", "ignore::pytest.PytestAssertRewriteWarning", str(what), f"--ckpt={copy.ckpt}", f"--out={out}",
+                 f"--cache={settings.cache}", *settings.options]  # fmt: skip
+    if settings.max_examples is not None:
+        arguments.append(f"--max-examples={settings.max_examples}")
+    log = copy.root / "log.txt"
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    process = context.Process(target=_run, args=(arguments, log, settings.threads))
+    process.start()
+    process.join()
+    try:
+        verdict = read_verdict(out / VERDICT_FILE)
+    except HarnessError:
+        verdict = None
+    return Run(verdict, process.exitcode or 0, log)
+
+
+def file_of(gate: str) -> Path:
+    """The file of a gate."""
+    stage = "stage3" if gate.startswith("S3") else "stage4"
+    (file,) = (GATES_ROOT / stage).glob(f"test_{gate.replace('.', '').lower()}_*.py")
+    return file
+
+
+def _run(arguments: list[str], log: Path, threads: int | None) -> None:
+    """What the process does."""
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    for stream in (1, 2):
+        os.dup2(handle, stream)
+    os.environ.pop("PYTEST_ADDOPTS", None)  # meant for the run that the user started
+    if threads and "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
+    import pytest
+
+    sys.exit(int(pytest.main(arguments)))

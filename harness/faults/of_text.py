@@ -1,0 +1,86 @@
+"""Faults that cost the base's text: a model that is not loaded as it was trained, a strong adapter (P1.4, S3.5)."""
+
+from typing import Any
+
+from harness.bundle import ADAPTER_CONFIG
+from harness.faults.copies import Copy
+from harness.faults.fault import Fault
+from harness.faults.weights import Tensors, adapter_file, as_whole, edit_tensors, edit_values, frozen_tensor
+from harness.files import write_json
+
+GATES = ("S3.5", "P1.4")
+
+
+def _other_config(copy: Copy, change: Any) -> None:
+    as_whole(copy)
+    config = copy.json(copy.ckpt / "config.json")
+    change(config)
+    write_json(copy.ckpt / "config.json", config)
+
+
+def _config_of_the_base(copy: Copy) -> None:
+    """Everything but the vocabulary's size as in the base that bundle.json points to."""
+    size = copy.json(copy.ckpt / "config.json")["vocab_size"]
+    write_json(copy.ckpt / "config.json", copy.json(copy.input("base") / "config.json") | {"vocab_size": size})
+
+
+def _rope(config: dict[str, Any]) -> None:
+    # transformers 5 keeps it in rope_parameters, earlier versions in rope_theta.
+    holder = config.get("rope_parameters") or config
+    holder["rope_theta"] = 100 * float(holder.get("rope_theta", 10_000.0))
+
+
+def _norm(config: dict[str, Any]) -> None:
+    config["rms_norm_eps"] = 100 * float(config.get("rms_norm_eps", 1e-6))
+
+
+def _activation(config: dict[str, Any]) -> None:
+    config["hidden_act"] = "relu"
+
+
+def _last_norm(copy: Copy) -> None:
+    as_whole(copy)
+    edit_values(copy, frozen_tensor(copy, "norm"), lambda values: values.mul_(1.5))
+
+
+def _alpha(copy: Copy, factor: float) -> None:
+    config = adapter_file(copy).parent / ADAPTER_CONFIG
+    copy.edit_json(config, lora_alpha=factor * copy.json(config)["lora_alpha"])
+
+
+def _noisy(copy: Copy) -> None:
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+
+    def edit(tensors: Tensors) -> None:
+        for tensor in tensors.values():
+            tensor += (torch.randn(tensor.shape, generator=generator) * tensor.float().std()).to(tensor.dtype)
+
+    edit_tensors(copy, adapter_file(copy), edit)
+
+
+SHORT = "text_perplexity_change is"
+CONFIG = "compare config.json (tied head, rope, norms)"
+FAULTS = (
+    Fault("another-rope", "config.json has another rope base than the model was trained with.",
+          ("S3.3", "P0.5"), "config.json rope", CONFIG, lambda copy: _other_config(copy, _rope), "config", subtle=True,
+          fix=_config_of_the_base),
+    Fault("another-norm-epsilon", "config.json of another version, whose epsilon is a hundred times larger.",
+          ("S3.5",), "text_logit_gap is", CONFIG,
+          lambda copy: _other_config(copy, _norm), "config", subtle=True, fix=_config_of_the_base),
+    Fault("another-activation", "config.json names another activation than the weights were trained with.",
+          GATES, SHORT, CONFIG, lambda copy: _other_config(copy, _activation), "config", whole_run=True,
+          fix=_config_of_the_base),
+    Fault("a-norm-scaled", "A frozen norm was trained after all.",
+          ("S3.5",), "text_logit_gap is", "a frozen tensor that moved shows here", _last_norm, "weights"),
+    Fault("adapter-four-times-as-strong", "alpha of another run: the adapter works at four times its strength.",
+          ("P1.4",), SHORT, "Lower the adapter's learning rate or rank", lambda copy: _alpha(copy, 4.0), "adapter",
+          source="domain.md rows 16, 19", whole_run=True),
+    Fault("adapter-twice-as-strong", "alpha of another run: the adapter works at twice its strength.",
+          ("P1.4",), SHORT, "Lower the adapter's learning rate or rank", lambda copy: _alpha(copy, 2.0), "adapter",
+          subtle=True, source="domain.md rows 16, 19", whole_run=True),
+    Fault("adapter-of-noise", "A learning rate so high that the adapter is half noise.",
+          ("P1.4",), SHORT, "Lower the adapter's learning rate or rank", _noisy, "adapter",
+          whole_run=True),
+)  # fmt: skip

@@ -1,0 +1,137 @@
+"""Faults after which a model ignores its prompt, leaks, never stops or says one thing only (P0.4, P0.2, P1.1, P1.3)."""
+
+from typing import Any
+
+from harness.examples import WRITE_TASKS
+from harness.faults.copies import Copy
+from harness.faults.fault import Fault
+from harness.faults.of_reading import BY_CONTENT, pair_again, roll_captions, spans_of
+from harness.faults.pairs import Pair, edit_pairs
+from harness.faults.weights import Tensors, adapter_file, edit_rows, edit_tensors, head_rows_of
+from harness.new_rows import new_rows
+from harness.tensors import to_float32
+from harness.token_space import Modality
+
+
+def _one_prompt(pairs: list[Pair]) -> list[Pair]:
+    return [pair.with_text(pairs[0]) for pair in pairs]
+
+
+def _one_prompt_for_all(copy: Copy) -> None:
+    for name in ("golden", "dev"):
+        if name in copy.bundle.inputs:
+            edit_pairs(copy, name, WRITE_TASKS, _one_prompt)
+
+
+def _flip_adapter(copy: Copy) -> None:
+    def edit(tensors: Tensors) -> None:
+        for name in tensors:
+            if "lora_B" in name:
+                tensors[name].neg_()
+
+    edit_tensors(copy, adapter_file(copy), edit)
+
+
+def _head_of_the_parent(copy: Copy) -> None:
+    """The head's rows, or the shared ones, as the parent has them."""
+    import torch
+
+    rows = head_rows_of(copy)
+    spans = new_rows(copy.input("parent"), copy.bundle.space)
+    span = spans.get("lm_head") or spans["embed"]
+    old = torch.from_numpy(to_float32(span.rows(0, span.n_rows), span.tensor.dtype).copy())
+    edit_rows(copy, rows, lambda values: values.copy_(old))
+
+
+def _even_head(copy: Copy, *modalities: Modality) -> None:
+    """Every code of a range as likely as any other."""
+    spans = [span for modality in modalities for span in spans_of(copy, modality)]
+
+    def edit(values: Any) -> None:
+        for span in spans:
+            values[span] = values[span].mean(dim=0)
+
+    edit_rows(copy, head_rows_of(copy), edit)
+
+
+def _shift_head(copy: Copy) -> None:
+    spans = [span for modality in ("audio", "image") for span in spans_of(copy, modality)]
+
+    def edit(values: Any) -> None:
+        for span in spans:
+            values[span] = values[span].roll(1, dims=0)
+
+    edit_rows(copy, head_rows_of(copy), edit)
+
+
+def _never_supervised(copy: Copy, *roles: str) -> None:
+    """Head rows of some specials as the parent has them."""
+    import torch
+
+    space = copy.bundle.space
+    ids = [space.special(role) - space.text_vocab_size for role in roles]
+    spans = new_rows(copy.input("parent"), space)
+    span = spans.get("lm_head") or spans["embed"]
+    old = torch.from_numpy(to_float32(span.rows(0, span.n_rows), span.tensor.dtype).copy())
+
+    def edit(values: Any) -> None:
+        values[ids] = old[ids].to(values.dtype)
+
+    edit_rows(copy, head_rows_of(copy), edit)
+
+
+def _free_with(copy: Copy, plant: Any) -> None:
+    plant(copy)
+    copy.point(decoding="free")
+
+
+def _served_with_the_constraint(copy: Copy) -> None:
+    copy.point(decoding="constrained")
+
+
+TRAINED = "Check that head rows and adapter are those that were trained"
+COLLAPSED = "One output for all, few codes: see P0.4"
+FAULTS = (
+    Fault("prompts-rolled-by-one", "The prompts of the golden and dev examples slipped by one line.",
+          ("P0.4",), "win_rate_shuffled is", BY_CONTENT, lambda copy: roll_captions(copy, WRITE_TASKS), "golden",
+          source="domain.md section 4, look-alikes",
+          fix=lambda copy: pair_again(copy, WRITE_TASKS, ("a2t", "i2t"))),
+    Fault("half-of-the-picture-prompts-rolled", "In one task every second prompt is another example's.",
+          ("P0.4",), "t2i.win_rate_", BY_CONTENT, lambda copy: roll_captions(copy, ("t2i",), every=2),
+          "golden", subtle=True, source="domain.md row 40"),
+    Fault("one-prompt-for-all", "Every golden prompt is the same: nothing can depend on it.",
+          ("P0.4",), "with equal content", "Use a more varied golden set", _one_prompt_for_all, "golden",
+          source="domain.md row 40", unmeasured=True),
+    Fault("adapter-with-its-sign-flipped", "scale * B @ A was subtracted where it should have been added.",
+          ("P0.4",), "t2i.win_rate_shuffled is", TRAINED, _flip_adapter, "adapter"),
+    Fault("head-of-the-parent", "The head's new rows were not saved, and the parent's came back.",
+          ("P0.4",), "t2a.win_rate_shuffled is", TRAINED, _head_of_the_parent, "weights",
+          source="domain.md rows 6, 17"),
+    Fault("every-code-as-likely", "The head's rows of the codes became one: the codec is noise to the model.",
+          ("P0.4",), "t2a.win_rate_shuffled is", TRAINED, lambda copy: _even_head(copy, "audio", "image"),
+          "weights", source="domain.md row 44"),
+    Fault("every-picture-code-as-likely", "The same in the pictures' range alone.",
+          ("P0.4",), "t2i.win_rate_shuffled is", TRAINED, lambda copy: _even_head(copy, "image"), "weights", subtle=True,
+          source="domain.md row 44"),
+    Fault("head-shifted-by-one-code", "The head's rows of every range slipped by one code: it listens, and writes "
+          "other codes than it means.", ("P0.4",), "delta_shuffled is", TRAINED,
+          _shift_head, "weights", subtle=True, source="domain.md rows 3, 43"),
+    Fault("one-output-for-all-prompts", "A collapsed head: one code at every place of every output.",
+          ("P1.3",), "one_code_everywhere", COLLAPSED, lambda copy: _even_head(copy, "audio", "image"), "weights",
+          source="domain.md row 45"),
+    Fault("one-picture-for-all-prompts", "The same in the pictures' range alone.",
+          ("P1.3",), "t2i.one_code_everywhere", COLLAPSED, lambda copy: _even_head(copy, "image"), "weights",
+          subtle=True, source="domain.md row 45"),
+    Fault("sounds-never-end", "The end tag of sounds was masked away, and its row never trained.",
+          ("P1.1",), "t2a.end_tag_pct is 0", "See that the labels supervise the end tag",
+          lambda copy: _never_supervised(copy, "aud_end"), "weights", subtle=True, source="domain.md rows 31, 32"),
+    Fault("nothing-ends", "No end tag was ever a target.",
+          ("P1.1",), "t2i.end_tag_pct is 0", "See that the labels supervise the end tag",
+          lambda copy: _never_supervised(copy, "aud_end", "img_end"), "weights", source="domain.md rows 31, 32"),
+    Fault("untrained-head-served-free", "Decoded over the whole vocabulary, a head that was never trained leaks.",
+          ("P0.2",), "out_of_range_pct (free) is", "Serve with constrained decoding",
+          lambda copy: _free_with(copy, _head_of_the_parent), "weights", source="domain.md row 44"),
+    Fault("flipped-adapter-served-free", "Decoded over the whole vocabulary, a broken adapter leaks text.",
+          ("P0.2",), "out_of_range_pct (free) is", "Serve with constrained decoding",
+          lambda copy: _free_with(copy, _flip_adapter), "adapter"),
+)  # fmt: skip

@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo gates test lint types bench browser clean
+.PHONY: demo gates test lint types bench browser catalogue mutants clean
 
 demo: $(READY)
 	$(BIN)/python -m training demo judge --runs $(RUNS)
@@ -41,6 +41,17 @@ bench: $(READY)
 	$(BIN)/python -m bench.generation
 	$(BIN)/python -m bench.sampling
 	$(BIN)/python -m bench.history
+
+# Every known fault planted in copies of the finished demo and of its twin with tied embeddings; writes docs/faults.md.
+catalogue: $(READY)
+	$(BIN)/python -m training demo --runs $(dir $(RUNS))demo
+	$(BIN)/python -m training demo --recipe tied --runs $(dir $(RUNS))tied
+	CATALOGUE_RUNS=$(dir $(RUNS)) $(BIN)/python -m pytest tests/test_catalogue.py -s
+	$(BIN)/python -m gates.selftest.document docs/faults.md $(dir $(RUNS))catalogue/*/*/selftest.json
+
+# Whether the tests notice when a judge judges otherwise (docs/mutants.md). Not part of `make test`.
+mutants: $(READY)
+	@sh tests/mutants/run.sh $(BIN)/python $(MUTANTS)
 
 # Reports in Chromium, with axe-core; skipped, in so many words, where node, npm or Chromium is missing. docs/reports.md.
 browser: $(READY)

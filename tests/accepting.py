@@ -17,7 +17,7 @@ def named(accept: Accept, name: str) -> Measurement:
     return found
 
 
-def figures(accept: Accept) -> dict[str, tuple[float | None, int]]:
+def figures(accept: Accept) -> dict[str, Any]:
     """Value and number of items, by name."""
     return {m.name: (m.value, m.n) for m in accept.measurements}
 

@@ -4,11 +4,13 @@ import functools
 import os
 from pathlib import Path
 
+from gates.selftest.record import record
 from gates.selftest.run import Options, SelfTest, cores, selftest
 from gates.selftest.runs import Settings
 from harness.bundle import Bundle, open_bundle
 from harness.faults.catalogue import faults_of, harmless_of
 from harness.faults.fault import Fault, Harmless
+from harness.files import write_json
 from harness.results import Stage
 from tests.small_run import last_checkpoint
 
@@ -42,7 +44,9 @@ def tried(
 ) -> SelfTest:
     """Some entries of the catalogue on a checkpoint."""
     settings = Settings(folder / "evidence", EXAMPLES, threads=max(1, cores() // workers))
-    return selftest(bundle, stage, faults, harmless, Options(folder / "work", settings, workers, keep=True), _say)
+    tested = selftest(bundle, stage, faults, harmless, Options(folder / "work", settings, workers, keep=True), _say)
+    write_json(folder / "selftest.json", record(tested, [*faults, *harmless]))
+    return tested
 
 
 def _say(label: str, done: int, total: int, elapsed_s: float) -> None:

@@ -14,7 +14,7 @@ FALLING = np.linspace(9, 3, 40)
 GROWING = 1 + 0.1 * np.log(np.arange(1, 41))
 
 
-def value(accept: Accept, name: str) -> tuple[float | None, int]:
+def value(accept: Accept, name: str) -> Any:
     """Value and number of items of a figure."""
     return figures(accept)[name]
 

@@ -10,16 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from gates.selftest.document import catalogue_of_page
 from gates.selftest.found import Found, result_of
 from gates.selftest.run import SelfTest, plant
 from gates.selftest.runs import NOT_BY_EXAMPLE, Settings, judge
 from gates.stage3 import GATES as GATES_3
 from gates.stage4 import GATES as GATES_4
 from harness.faults.catalogue import FAULTS, HARMLESS, faults_of
-from harness.faults.copies import NotApplicable, clone, copy_checkpoint, original_is_untouched
+from harness.faults.copies import NotApplicableError, clone, copy_checkpoint, original_is_untouched
 from harness.faults.fault import Fault, stage_of
 from harness.results import Stage
-from tests.catalogue_runs import RUNS, STAGES, WHOLE, checkpoint_of, tried, whole_catalogue, work_folder
+from tests.catalogue_runs import EXAMPLES, RUNS, STAGES, WHOLE, checkpoint_of, tried, whole_catalogue, work_folder
 
 ALL_GATES = (*GATES_3, *GATES_4)
 whole = pytest.mark.skipif(not RUNS.name, reason="the whole catalogue: make catalogue")
@@ -64,6 +65,12 @@ def test_every_kind_of_artifact_is_hit_subtly_and_grossly() -> None:
     hit = {(fault.artifact, fault.subtle) for fault in FAULTS}
 
     assert {kind for kind in kinds if not {(kind, True), (kind, False)} & hit} == set()
+
+
+def test_the_page_lists_the_catalogue() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "faults.md").read_text()
+
+    assert {name.removesuffix(" *") for name in catalogue_of_page(page)} == {e.name for e in (*FAULTS, *HARMLESS)}
 
 
 # ---------------------------------------------------------------------- a part of it, on the small run
@@ -132,17 +139,18 @@ def mended(bundle, fault: Fault, folder: Path) -> bool:  # type: ignore[no-untyp
     gate = fault.gate_of(stage)
     assert gate is not None
     assert fault.fix is not None
-    settings = Settings(folder / "evidence", None if fault.whole_run else 8 if gate in NOT_BY_EXAMPLE else 48)
+    n = None if fault.whole_run else 8 if gate in NOT_BY_EXAMPLE else EXAMPLES
+    settings = Settings(folder / "evidence", n, gates=(gate,))
     with original_is_untouched(bundle):
         plain = copy_checkpoint(bundle, stage, folder / f"plain-{fault.name}")
         copy = clone(plain, folder / f"mend-{fault.name}")
         try:
             plant(fault, plain, copy)
-        except NotApplicable as error:
+        except NotApplicableError as error:
             pytest.skip(str(error))
-        broken = judge(copy, settings, gate).verdict
+        broken = judge(copy, settings).verdict
         fault.fix(copy)
-        fixed = judge(copy, settings, gate).verdict
+        fixed = judge(copy, settings).verdict
     assert broken is not None
     assert fixed is not None
     before, after = result_of(broken, gate), result_of(fixed, gate)

@@ -14,7 +14,7 @@ from harness.codecs.registry import load_audio_codec, origin_of
 from harness.decoder import Decoder
 from harness.errors import CodecError
 from harness.evidence import EvidenceStore
-from harness.examples import Example
+from harness.examples import Example, build_sequence
 from harness.files import file_sha256
 from harness.token_space import TokenSpace, parse_token_space
 from tests.tiny import token_space_object
@@ -70,7 +70,7 @@ def test_its_codec_decodes_what_a_checkpoint_wrote(installed: Installed, tmp_pat
     space = _space(weights_sha256=file_sha256(installed.config))
     meta = {"n_frames": 3, "n_codebooks": 1, "sample_rate": 8000, "channels": 1}
     ids = space.to_ids("audio", np.array([[1, 15, 4]])).astype(np.int64)
-    example = Example("tones", "t2a", "user", ids, None, None, meta)
+    example = Example("tones", "t2a", "user", build_sequence("t2a", [1], ids, space), None, None, meta)
     decode = Decoder(space, installed.codecs, EvidenceStore(tmp_path / "evidence"))
 
     good, bad = decode([example] * 2, [ids, ids[:2]], label="tones")

@@ -1,4 +1,4 @@
-"""P1.3 judges figures that were made up: each kind of collapse at its bound, duplicates and codebooks beside real media."""
+"""P1.3 judges figures that were made up: each kind of collapse at its bound, duplicates and codebooks beside real."""
 
 import math
 from types import SimpleNamespace
@@ -310,7 +310,7 @@ def test_the_kinds_of_either_task() -> None:
     ]  # fmt: skip
 
 
-HEALTHY = {
+HEALTHY: dict[str, dict[str, Any]] = {
     "audio": {"dominant_code_share": 0.1, "loop_share": 0.2, "rms": 0.3, "silent_share": 0.1, "flatness_db": -20.0,
               "clipped_share": 0.0},
     "image": {"dominant_code_share": 0.1, "loop_share": 0.2, "pixel_std": 0.3, "roughness": 0.1},
@@ -346,9 +346,33 @@ def test_healthy_outputs_pass_by_every_kind() -> None:
 
 @pytest.mark.parametrize(
     ("task", "figure", "value", "name"),
-    [("t2a", "rms", 0.0, "t2a.silence"), ("t2a", "silent_share", 1.0, "t2a.silence"), ("t2i", "pixel_std", 0.0, "t2i.blank"),
+    [("t2a", "rms", 0.0, "t2a.silence"), ("t2a", "silent_share", 1.0, "t2a.silence"),
+     ("t2i", "pixel_std", 0.0, "t2i.blank"),
      ("t2a", "clipped_share", 0.02, "t2a.clipping"), ("t2i", "roughness", 0.9, "t2i.noise"),
      ("t2a", "loop_share", 0.05, "t2a.disorder"), ("t2i", "dominant_code_share", 1.0, "t2i.one_code_everywhere")],
 )  # fmt: skip
 def test_each_collapse_fails_by_its_name(task: str, figure: str, value: float, name: str) -> None:
     assert fell_short(judged(**{task: {figure: value}})) == [name]
+
+
+@pytest.mark.parametrize(
+    ("task", "apart", "alike"), [("t2a", 1.0, True), ("t2a", 2.0, False), ("t2i", 1.3, True), ("t2i", 1.4, False)]
+)
+def test_each_task_has_its_own_tolerance(task: str, apart: float, alike: bool) -> None:
+    """Pictures may differ in four bits (of three numbers here), sounds by one decibel."""
+
+    def found(generated: str) -> tuple[Outputs, Outputs]:
+        modality = {"t2a": "audio", "t2i": "image"}[generated]
+        real = outputs(modality=modality, **HEALTHY[modality])
+        near = outputs(
+            modality=modality, prints=np.where(np.arange(20) < 10, 0, apart)[:, None] * np.ones(3), **HEALTHY[modality]
+        )
+        return (near if generated == task else real), real
+
+    checkpoint: Any = SimpleNamespace(
+        generations=lambda task, n, how: task, outputs=found, bundle=SimpleNamespace(decoding="free")
+    )
+    accept = accepting()
+    p13.test_outputs_have_not_collapsed(checkpoint, accept, Stage4Thresholds())
+
+    assert (named(accept, f"{task}.one_output_for_all (alike)").value == 1) is alike

@@ -74,6 +74,9 @@ def test_a_log_ends_early_beyond_the_factor(beyond: int, found: bool) -> None:
 
     assert ends_before(steps, last + beyond, 1.5) == (Gap(last, last + beyond, 10.0) if found else None)
     assert ends_before(steps[-1:], last + beyond, 1.5) is None
+    assert ends_before(steps[-2:], last + beyond, 1.5) == (Gap(last, last + beyond, 10.0) if found else None)
+    later = steps_at([10, 10, 10, 30, 30, 30, 30, 30])
+    assert ends_before(later, int(later[-1]) + 45, 1.5) is None
 
 
 def silence_of(kept: list[int], share: float, n: int = 100) -> list[tuple[int, int]]:
@@ -91,6 +94,15 @@ def test_a_silence_is_longer_than_its_share_and_than_three_usual_distances() -> 
     assert silence_of(every[:96], 0.001) == [(96, 100)]
     assert silence_of([1, 2, 3], 0.1) == []
     assert silence_of([1, 2, 3, 4], 0.1) == [(4, 100)]
+
+
+def test_the_end_of_a_silence_says_nothing_of_what_is_usual() -> None:
+    # Four lines a step apart, then nothing: 3 of 9 steps are more than a share and three times the usual distance.
+    assert silence_of([1, 2, 3, 4], 0.3, n=10) == [(4, 10)]
+    assert silence_of([1, 3, 5, 7], 0.1, n=14) == [(7, 14)]
+    assert silence_of([1, 3, 5, 7], 0.1, n=13) == []
+    assert silence_of([1, 2, 3, 4], 5 / 9, n=10) == [(4, 10)]
+    assert silence_of([1, 2, 3, 4], 6 / 9, n=10) == []
 
 
 def test_a_gap_of_the_log_is_no_silence_of_a_key() -> None:

@@ -285,6 +285,37 @@ def test_the_places_of_both_tasks_are_told() -> None:
 
     (table,) = accept.details["tables"]
     assert table["columns"] == ["end tag", "t2a (of 2)", "t2i (of 1)"]
-    assert {row[0]: row[1:] for row in table["rows"]} == dict.fromkeys(PLACES, [0, 0]) | {
+    assert {row[0]: row[1:] for row in table["rows"]} == {place: [0, 0] for place in PLACES} | {
         "in place": [1, 0], "never": [1, 0], "late": [0, 1]
     }  # fmt: skip
+
+
+def test_the_gate_judges_either_task_against_the_checkpoint_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gates.stage4 import test_p11_end_tokens as p11
+
+    found = {"t2a": EndTags((0,) * 16 + (None,) * 48, (9,) * 64), "t2i": EndTags((0, 3) * 32, (9,) * 64)}
+    earlier = {
+        "t2a.end_tag_pct": [Earlier(1, "a", share(0)), Earlier(2, "b", share(60))],
+        "t2i.end_tag_pct": [],
+    }
+    asked = []
+    monkeypatch.setattr(p11, "end_tags", lambda checkpoint, written: found[written])
+    monkeypatch.setattr(p11, "earlier_shares", lambda checkpoint, accept, shares: earlier)
+    one = checkpoint(tmp_path)
+    one.generations = lambda task, n, how: asked.append((task, n, how)) or task
+    accept = Accept(P11)
+    p11.test_it_ends_what_it_writes(one, accept, Stage4Thresholds())
+
+    assert asked == [("t2a", 64, "free"), ("t2i", 64, "free")]
+    assert [failure.split(" ")[0] for failure in accept.failures] == ["t2a.end_tag_change_upper"]
+    values = {m.name: m.value for m in accept.measurements}
+    assert values["t2a.end_tag_pct"] == 25
+    assert values["t2a.end_tag_change"] == pytest.approx(-35)
+    assert values["t2a.ended_in_place_pct"] == 25
+    assert values["t2i.ended_in_place_pct"] == 50
+    assert "t2i.end_tag_change" not in values
+    assert [table["title"] for table in accept.details["tables"]] == [
+        "Where the end tag came", "Ended in time, over the checkpoints found",
+    ]  # fmt: skip

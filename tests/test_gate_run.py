@@ -7,11 +7,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from _pytest.config.argparsing import Parser
 from filelock import FileLock
 
 from gates import session as sessions
 from gates.lock import HOLDER, LOCK, OutLock
-from gates.options import older_out, read_options
+from gates.options import add_options, older_out, read_options
 from gates.session import PAGES, VERDICT_FILE, GateSession, withdraw, withdraw_older
 from gates.stage4.thresholds import Stage4Thresholds
 from gates.verdict import criteria_of
@@ -190,3 +191,23 @@ def test_where_a_run_that_could_not_begin_would_have_written(tmp_path: Path, mon
     assert older_out(config(tmp_path, stage3, out="o")) == tmp_path / "o"
     assert older_out(config(tmp_path, stage3)) is None
     assert older_out(config(tmp_path, str(GATES), ckpt="a")) is None
+
+
+def test_the_options_and_their_defaults() -> None:
+    parser = Parser(_ispytest=True)
+    add_options(parser)
+
+    given = vars(parser.parse([]))
+    assert {name: given[name] for name in ("device", "dtype", "seed", "batch_tokens", "no_cache", "max_examples")} == {
+        "device": "auto", "dtype": "float32", "seed": 0, "batch_tokens": 8192, "no_cache": False, "max_examples": None,
+    }  # fmt: skip
+    asked = parser.parse(
+        ["--ckpt=c", "--text-eval=t", "--thresholds=f", "--out=o", "--cache=e", "--max-examples=3", "--seed=4"]
+    )
+    found = [
+        getattr(asked, name)
+        for name in ("ckpt", "text_eval", "thresholds", "out", "evidence_cache", "max_examples", "seed")
+    ]
+    assert found == ["c", "t", "f", "o", "e", 3, 4]
+    with pytest.raises(pytest.UsageError, match="invalid choice"):
+        parser.parse(["--dtype=int8"])

@@ -16,7 +16,9 @@ from gates.stage4 import test_p12_read_ablation as p12
 from gates.stage4.thresholds import Stage4Thresholds
 from harness.ablation import Ablation
 from harness.looks import Looks
+from harness.token_space import parse_token_space
 from tests.accepting import accepting, fell_short, figures, named, notes, rules, worst
+from tests.tiny import token_space_object
 
 N = 200
 LOOK = Looks((N,))
@@ -55,7 +57,7 @@ RULE = MediaRule(min_win_rate=0.8, min_gap_nats=0.1, min_gap_pct=5.0)
 def media(gaps: Any, rule: MediaRule = RULE, own: float = 2.0, recommended: int = N) -> Accept:
     accept = accepting()
     measured = ablation(own=own, noise=gaps)
-    judge_media_ablation(accept, Draws(), measured, LOOK, {"noise": rule}, recommended)  # type: ignore[arg-type]
+    judge_media_ablation(accept, Draws(), measured, LOOK, {"noise": rule}, recommended)
     return accept
 
 
@@ -100,7 +102,7 @@ def test_without_both_numbers_any_gap_above_nought_will_do(rule: MediaRule) -> N
 def test_every_condition_is_judged() -> None:
     accept = accepting()
     measured = ablation(shuffled=spread(0.3), noise=spread(0.01))
-    judge_media_ablation(accept, Draws(), measured, LOOK, {"noise": MediaRule(), "shuffled": RULE}, N)  # type: ignore[arg-type]
+    judge_media_ablation(accept, Draws(), measured, LOOK, {"noise": MediaRule(), "shuffled": RULE}, N)
 
     assert set(rules(accept)) == {
         "a2t.delta_noise",
@@ -113,8 +115,8 @@ def test_every_condition_is_judged() -> None:
 def test_the_level_is_that_of_the_looks() -> None:
     accept, wide = accepting(), accepting()
     measured = ablation(noise=spread(0.3, 0.9))
-    judge_media_ablation(accept, Draws(), measured, LOOK, {"noise": RULE}, N)  # type: ignore[arg-type]
-    judge_media_ablation(wide, Draws(), measured, Looks((N, 512, 1024)), {"noise": RULE}, N)  # type: ignore[arg-type]
+    judge_media_ablation(accept, Draws(), measured, LOOK, {"noise": RULE}, N)
+    judge_media_ablation(wide, Draws(), measured, Looks((N, 512, 1024)), {"noise": RULE}, N)
 
     for name in ("a2t.win_rate_noise", "a2t.delta_noise", "a2t.delta_noise_pct"):
         assert (named(wide, name).low or 0) < (named(accept, name).low or 0)
@@ -137,7 +139,7 @@ def test_ablating_nothing_changes_nothing(gap: float, failed: list[str]) -> None
 
 def kept(measured: Ablation, **judge: MediaRule) -> Accept:
     accept = accepting()
-    judge_media_ablation(accept, Draws(), measured, LOOK, judge, N)  # type: ignore[arg-type]
+    judge_media_ablation(accept, Draws(), measured, LOOK, judge, N)
     keep_losses(accept, measured, "media")
     return accept
 
@@ -212,7 +214,7 @@ class Checkpoint(Draws):
 
 def read_gate(test: Any, thresholds: Any, **gaps: Any) -> tuple[Accept, Checkpoint]:
     accept = accepting()
-    healthy = dict.fromkeys(("shuffled", "swapped", "noise", "constant"), spread(0.5))
+    healthy: dict[str, Any] = dict.fromkeys(("shuffled", "swapped", "noise", "constant"), spread(0.5))
     checkpoint = Checkpoint(a2t=ablation("a2t", **healthy | gaps), i2t=ablation("i2t", **healthy))
     test(checkpoint, accept, thresholds)
     return accept, checkpoint
@@ -255,7 +257,7 @@ def test_a_condition_that_changes_nothing_fails_the_gate(test: Any, thresholds: 
 
 def prompts(t2a: dict[str, Any] | None = None, t2i: dict[str, Any] | None = None, n: int = 300) -> Accept:
     accept = accepting()
-    healthy = {"shuffled": spread(0.5, n=n), "empty": spread(0.5, n=n)}
+    healthy: dict[str, Any] = {"shuffled": spread(0.5, n=n), "empty": spread(0.5, n=n)}
     ablations = {"t2a": ablation("t2a", n, **healthy | (t2a or {})), "t2i": ablation("t2i", n, **healthy | (t2i or {}))}
     looks = dict.fromkeys(ablations, LOOK)
     p04.judge_prompts(accept, Draws(), ablations, looks, Stage4Thresholds())  # type: ignore[arg-type]
@@ -293,3 +295,29 @@ def test_256_examples_are_enough(n: int, enough: bool) -> None:
 
     assert accept.failures == []
     assert bool(accept.unclear) is not enough
+
+
+def test_the_prompt_gate_judges_both_tasks_and_reports_beside(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[tuple[str, Any]] = []
+    for name in ("report_beside", "report_nearest", "report_retrieval"):
+        monkeypatch.setattr(p04, name, lambda *args, name=name, **more: called.append((name, more)))
+    healthy: dict[str, Any] = {"shuffled": spread(0.5), "empty": spread(0.5)}
+    ablations: dict[str, Ablation] = {
+        "t2a": ablation("t2a", **healthy),
+        "t2i": ablation("t2i", shuffled=np.zeros(N), empty=spread(0.5)),
+    }
+    checkpoint: Any = Checkpoint(**ablations)
+    checkpoint.prompt_ablation = lambda task, n, look: ablations[task]
+    checkpoint.nearest_prompt = checkpoint.retrieval = lambda task, n: task
+    checkpoint.bundle = SimpleNamespace(space=parse_token_space(token_space_object()))
+    accept = accepting()
+    p04.test_what_is_written_depends_on_the_prompt(checkpoint, accept, Stage4Thresholds())
+
+    assert {"t2i.delta_shuffled", "t2i.win_rate_shuffled"} <= set(fell_short(accept))
+    assert not [name for name in fell_short(accept) if name.startswith("t2a.delta")]
+    assert checkpoint.asked == [(task, 256, (512, 1024)) for task in ("t2a", "t2i")]
+    assert {"t2a.null_gap", "t2i.null_gap"} <= set(rules(accept))
+    assert set(accept.details["losses"]) == {"t2a", "t2i"}
+    assert [name for name, _ in called].count("report_beside") == 2
+    assert [name for name, _ in called].count("report_retrieval") == 2
+    assert [more for name, more in called if name == "report_nearest"] == [{"listens_from": 0.7}] * 2

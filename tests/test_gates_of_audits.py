@@ -73,7 +73,13 @@ NO_MATCHES: dict[str, Any] = dict.fromkeys(("shared", "near", "in_eval", "duplic
 
 
 def held_out(**changes: Any) -> Accept:
-    fields = {"n_golden": 8, "n_dev": 4, "files": (Path("a"), Path("b")), "training_rows": 90, "with_media": 80}
+    fields: dict[str, Any] = {
+        "n_golden": 8,
+        "n_dev": 4,
+        "files": (Path("a"), Path("b")),
+        "training_rows": 90,
+        "with_media": 80,
+    }
     accept = accepting()
     checkpoint: Any = SimpleNamespace(held_out=lambda: HeldOutAudit(**fields | NO_MATCHES | changes))
     judge_held_out(checkpoint, accept)
@@ -140,7 +146,8 @@ def test_one_token_space_passes() -> None:
     assert accept.failures == []
     assert figures(accept) == {
         "equal_declarations": (100, 10), "broken_shard_files": (0, 2), **dict.fromkeys(ROWS.values(), (0, 50)),
-        "shard_ids": (900, 50), "examples_with_wrong_ids": (0, 30), "specials_mistaken": (0, 16), "tokens_on_media_ids": (0, 1),
+        "shard_ids": (900, 50), "examples_with_wrong_ids": (0, 30), "specials_mistaken": (0, 16),
+        "tokens_on_media_ids": (0, 1),
     }  # fmt: skip
     expected = dict.fromkeys(figures(accept), "== 0") | {"equal_declarations": "== 100"}
     expected.pop("shard_ids")

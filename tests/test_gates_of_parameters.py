@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gates.gate import Accept
-from gates.moved import MAX_NAMED, judge_moved
+from gates.moved import BASE_CHANGED, MAX_NAMED, judge_moved
 from gates.stage3 import test_s33_parameters as s33
 from gates.stage4 import test_p05_parameters as p05
 from gates.stage4.thresholds import Stage4Thresholds
@@ -16,6 +16,7 @@ from harness.merge import Merge
 from harness.moved import Moved, MovedRow
 from harness.moved_rows import Stretch
 from harness.parameters import ParameterAudit
+from harness.settings_changed import Setting, SettingsChanged
 from tests.accepting import accepting, fell_short, figures, notes, rules, worst
 
 
@@ -237,3 +238,32 @@ def test_only_the_first_merges_that_are_off_are_named() -> None:
     accept, _ = stage4(merges=tuple(Merge(str(i), 99.0, 1.0, None) for i in range(30)))
 
     assert len(worst(accept)) == 20
+
+
+def test_either_stage_judges_what_moved() -> None:
+    accept = accepting()
+    checkpoint: Any = Checkpoint(audited(table(3), adapter_modules=0), np.array([]))
+    s33.test_only_modality_rows_have_moved(checkpoint, accept)
+
+    assert fell_short(accept) == ["text_rows_changed"]
+    assert fell_short(stage4(0.5, moved=(table(3),))[0]) == ["text_rows_changed"]
+    assert figures(stage4(0.5)[0])["adapted_modules"] == (2, 1)
+
+
+def test_settings_that_are_not_the_bases_fail_and_are_named() -> None:
+    same = judged(audited(settings=SettingsChanged((), 20)))
+    other = judged(audited(settings=SettingsChanged((Setting("rope_theta", 1e6, 1e4),), 20)))
+
+    assert same.failures == []
+    assert figures(same)["settings_changed"] == (0, 20)
+    assert notes(same) == "Held against the base."
+    assert fell_short(other) == ["settings_changed"]
+    assert worst(other) == [("config.json rope_theta", "", "1000000.0; the base has 10000.0")]
+    assert len(other.details["notes"]) == 2
+
+
+@pytest.mark.parametrize(("of_base", "moved", "told"), [(True, True, 1), (True, False, 0), (False, True, 0)])
+def test_a_base_that_changed_since_its_fingerprint_is_told(of_base: bool, moved: bool, told: int) -> None:
+    accept = judged(audited(*([tensor()] if moved else []), of_base=of_base))
+
+    assert accept.details["notes"].count(BASE_CHANGED) == told

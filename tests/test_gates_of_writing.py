@@ -92,11 +92,23 @@ def test_the_rest_is_reported_beside_it(monkeypatch: pytest.MonkeyPatch) -> None
     assert found["t2a.out_of_turn_pct (free)"] == (1.5, 10)
     assert found["t2a.sequences_out_of_range (free)"] == (0, 10)
     assert found["t2a.mass_outside"] == (pytest.approx(0.2), 2)
-    assert [m.name for m in accept.measurements].count("t2a.mass_outside") == 1
+    names = [m.name for m in accept.measurements]
+    assert names.count("t2a.mass_outside") == 1
+    # Beside the constrained figures, which it explains.
+    assert names[names.index("t2a.mass_outside") - 1] == "t2a.sequences_out_of_range (constrained)"
+    assert [table["title"] for table in accept.details["tables"]] == ["Wrong ids, and below what their rate lies"]
     assert one.asked == [(task, 64, how) for task in ("t2a", "t2i") for how in ("free", "constrained")]
     assert worst(accept) == [
         ("t2a-0", "", "free"), ("t2a-0", "", "constrained"), ("t2i-0", "", "free"), ("t2i-0", "", "constrained"),
     ]  # fmt: skip
+
+
+def test_limits_are_told_of_what_was_written_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    constrained = written("t2a", "constrained", expected=(1, 1))
+    one = checkpoint(config='{"max_new_tokens": 5}', folder=tmp_path, t2a_constrained=constrained)
+    accept = compliance(one, monkeypatch)
+
+    assert [note.partition(":")[0] for note in accept.details["notes"]] == ["t2a", "t2i"]
 
 
 def test_nothing_written_is_nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,13 +119,15 @@ def test_nothing_written_is_nothing_known(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_bounds_are_told_for_ids_and_for_sequences() -> None:
+    half = p02.sequences_out_of_range(written(compliance=counts(out=5)))
+    assert (half.value, half.unit, half.n) == (50, "%", 10)
     accept = accepting()
-    p02.tell_bounds(accept, [written(compliance=counts(out=0, turn=2, n_ids=64, n=64))])
+    p02.tell_bounds(accept, [written(compliance=counts(out=0, turn=2, n_ids=64, n=640))])
 
     (table,) = accept.details["tables"]
     assert table["rows"] == [
-        ["t2a, free", "out of range", "0 of 64", "4.6 %", "0 of 64", "4.6 %"],
-        ["t2a, free", "out of turn", "2 of 64", "9.5 %", "2 of 64", "9.5 %"],
+        ["t2a, free", "out of range", "0 of 64", "4.6 %", "0 of 640", "0.47 %"],
+        ["t2a, free", "out of turn", "2 of 64", "9.5 %", "2 of 640", "0.98 %"],
     ]
 
 
@@ -144,7 +158,8 @@ def test_a_limit_of_its_own_that_is_too_small_is_told(tmp_path: Path, limit: int
     accept = accepting()
     p02.tell_limits(accept, one, [written()])
 
-    assert (told in notes(accept)) and bool(notes(accept)) is bool(told)
+    assert told in notes(accept)
+    assert bool(notes(accept)) is bool(told)
 
 
 def test_settings_that_are_not_applied_are_told() -> None:
@@ -155,8 +170,8 @@ def test_settings_that_are_not_applied_are_told() -> None:
 
 
 def test_the_bases_tokenizer_is_looked_at_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-    monkeypatch.setattr(p02, "describe_leaks", lambda *args: asked.append(args[3]) or [])
+    asked: list[Any] = []
+    monkeypatch.setattr(p02, "describe_leaks", lambda *args: asked.append(args[3]))
     one = checkpoint()
     p02.worst(one, written())
     one.bundle.inputs = {"base": Path("base")}
@@ -212,9 +227,9 @@ def test_one_that_does_not_decode_fails_and_is_named(monkeypatch: pytest.MonkeyP
 def test_what_is_served_is_cut_by_the_checkpoints_own_limit(tmp_path: Path) -> None:
     cuts: list[int | None] = []
     generated = written("t2i", "constrained")
-    generated.cut = lambda max_new: cuts.append(max_new) or "cut"
+    generated.cut = cuts.append
     one = checkpoint("constrained", config='{"max_new_tokens": 9}', folder=tmp_path, t2i_constrained=generated)
 
-    assert p03.as_served(one, "t2i", LIMITS) == "cut"  # type: ignore[comparison-overlap]
+    p03.as_served(one, "t2i", LIMITS)
     assert cuts == [9]
     assert one.asked == [("t2i", 64, "constrained")]

@@ -23,11 +23,11 @@ def checked(folder: Path, now: np.ndarray, base: np.ndarray = BASE, a: np.ndarra
     return check_merge(stored(folder, now, name="m.weight"), stored(folder, base), pair)
 
 
-@pytest.mark.parametrize("rows_at_once", [1, 4, 100])
+@pytest.mark.parametrize("rows_at_once", [0.5, 1, 4, 100])
 def test_what_was_merged_right_is_off_by_rounding(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows_at_once: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows_at_once: float
 ) -> None:
-    monkeypatch.setattr(merge, "_BLOCK_BYTES", 16 * rows_at_once)
+    monkeypatch.setattr(merge, "_BLOCK_BYTES", int(16 * rows_at_once))
 
     found = checked(tmp_path, MERGED)
 
@@ -111,3 +111,10 @@ def test_of_nothing_but_zeros_any_difference_is_too_much(tmp_path: Path) -> None
     assert same.error == 0
     assert math.isnan(same.factor)
     assert checked(tmp_path, zeros + 1, zeros, b=B * 0).error == math.inf
+
+
+@pytest.mark.parametrize(
+    ("factor", "holds"), [(1.0, True), (0.05, True), (0.049, False), (0.0, False), (-0.05, True), (math.nan, False)]
+)
+def test_a_weight_holds_the_adapter_where_it_moved_along_it(factor: float, holds: bool) -> None:
+    assert Merge("w", 9.0, factor, None).holds_adapter is holds

@@ -150,7 +150,8 @@ def gap(**conditions: Any) -> Any:
     ],
 )
 def test_a_gap_is_none_where_its_interval_reaches_a_fiftieth_and_a_coin(delta: Any, wins: Any, none: bool) -> None:
-    assert is_none(*pair(delta, wins), LIMITS) is none
+    gap, share = pair(delta, wins)
+    assert is_none(gap, share, LIMITS) is none
 
 
 @pytest.mark.parametrize(
@@ -162,12 +163,14 @@ def test_a_gap_is_none_where_its_interval_reaches_a_fiftieth_and_a_coin(delta: A
     ],
 )  # fmt: skip
 def test_the_intervals_reach_what_the_gate_asks_for(name: str, delta: float, wins: float, reach: bool) -> None:
-    assert is_in_reach(name, *pair((0.0, -1.0, delta), (0.5, 0.1, wins), name), LIMITS) is reach
+    gap, share = pair((0.0, -1.0, delta), (0.5, 0.1, wins), name)
+    assert is_in_reach(name, gap, share, LIMITS) is reach
 
 
 def test_what_could_not_be_computed_reaches_nothing() -> None:
-    assert not is_in_reach("shuffled", *pair((NAN, 0, 1), (0.5, 0.1, 0.9)), LIMITS)
-    assert not is_in_reach("shuffled", *pair((0.0, 0, 1), (NAN, 0.1, 0.9)), LIMITS)
+    for delta, wins in (((NAN, 0, 1), (0.5, 0.1, 0.9)), ((0.0, 0, 1), (NAN, 0.1, 0.9))):
+        gap, share = pair(delta, wins)
+        assert not is_in_reach("shuffled", gap, share, LIMITS)
 
 
 def test_states_of_a_gap() -> None:

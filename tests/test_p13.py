@@ -27,10 +27,10 @@ from harness.decoding import Sample, from_arrays, to_arrays
 from harness.examples import Task, build_sequence, regions
 from harness.files import write_jsonl
 from harness.settings import Settings
-from harness.token_space import TokenSpace
+from harness.token_space import TokenSpace, parse_token_space
 from harness.written import Generations
 from tests.gating import findings, run_gate
-from tests.tiny import CODEBOOK, N_CODEBOOKS, Tiny, write_tiny
+from tests.tiny import CODEBOOK, N_CODEBOOKS, Tiny, write_space, write_tiny
 
 N_GOLDEN = 24
 N_FRAMES, HOP = 96, 16  # golden sounds of 64 ms: long enough to have a spectrum
@@ -294,7 +294,9 @@ def test_outputs_that_do_not_decode_are_counted_and_named(
     assert result["details"]["notes"] == [
         "t2a: 2 outputs did not decode and have no figures: golden-t2a-3, golden-t2a-4"
     ]
-    assert {m["n"] for m in result["measurements"] if m["name"].startswith("t2a.")} == {N_GOLDEN - 2}
+    counts = {m["name"]: m["n"] for m in result["measurements"] if m["name"].startswith("t2a.")}
+    assert counts.pop("t2a.golden_media_alike") == N_GOLDEN
+    assert set(counts.values()) == {N_GOLDEN - 2}
 
 
 def test_where_nothing_decodes_nothing_has_passed(pytester: pytest.Pytester, world: Tiny, planted: Path) -> None:
@@ -311,3 +313,18 @@ def test_of_one_output_nothing_is_said_about_duplicates(pytester: pytest.Pyteste
 
     assert result["outcome"] == "fail"
     assert "t2a.one_output_for_all (alike) could not be computed from 1 examples" in findings(result)
+
+
+def test_a_codec_that_makes_the_same_of_all_codes_is_no_reference(pytester: pytest.Pytester, tiny: Tiny) -> None:
+    weights = tiny.root / "codecs" / "image" / "model.safetensors"
+    tensors = load_file(weights)
+    save_file({name: 0 * each if "decoder" in name else each for name, each in tensors.items()}, weights)
+    raw = json.loads((tiny.ckpt / "token_space.json").read_text())
+    del raw["image_tokenizer"]["weights_sha256"]
+    write_space(tiny.ckpt, parse_token_space(raw))
+
+    result = run_gate(pytester, "P1.3", tiny.ckpt)
+
+    assert result["outcome"] == "fail"
+    assert "t2i.golden_media_alike is 1 share of pairs" in findings(result)
+    assert "the codec, or the order of its codebooks, is at fault" in result["advice"][0]

@@ -10,6 +10,7 @@ import pytest
 import harness
 from harness.errors import HarnessError
 from harness.results import (
+    EXIT_CODES,
     CheckpointId,
     GateResult,
     InputId,
@@ -94,3 +95,7 @@ def test_a_file_that_is_no_verdict_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(HarnessError, match=r"verdict\.json: found stage: Field required; expected a gate-verdict/1"):
         read_verdict(path)
+
+
+def test_exit_codes_are_the_contracts() -> None:
+    assert EXIT_CODES == {"PROMOTE": 0, "REJECT": 1, "INCOMPLETE": 10}

@@ -35,9 +35,9 @@ def digests(table: np.ndarray) -> list[str]:
 
 
 @pytest.mark.parametrize("k", [1, -1, 5, -17, 90])
-@pytest.mark.parametrize("rows_at_once", [1, 7, 1000])
-def test_the_offset_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, k: int, rows_at_once: int) -> None:
-    monkeypatch.setattr(shift, "_BLOCK_BYTES", 24 * rows_at_once)
+@pytest.mark.parametrize("rows_at_once", [0.5, 1, 7, 1000])
+def test_the_offset_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, k: int, rows_at_once: float) -> None:
+    monkeypatch.setattr(shift, "_BLOCK_BYTES", int(24 * rows_at_once))
     now = moved_by(k)
 
     assert of_tables(tmp_path, now) == k
@@ -122,3 +122,17 @@ def test_a_table_with_fewer_rows_has_digests_for_those_alone() -> None:
     now = moved_by(3)[:100]
 
     assert shift_of_digests(digests(now), digests(BASE), np.arange(N)) == 3
+
+
+def test_the_first_row_of_the_base_is_looked_at(tmp_path: Path) -> None:
+    now, rows = BASE.copy(), np.array([1, 2])
+    now[rows] = BASE[rows - 1]
+
+    assert of_tables(tmp_path, now, rows) == -1
+    assert shift_of_digests(digests(now), digests(BASE), rows) == -1
+
+
+def test_a_row_just_behind_the_end_has_no_digest() -> None:
+    now = moved_by(3)[:100]
+
+    assert shift_of_digests(digests(now), digests(BASE), np.arange(90, 101)) == 3

@@ -1,4 +1,4 @@
-"""Text, judged on losses that were made up: the rise is over tokens, the whole interval decides, the worst are named."""
+"""Text, judged on losses that were made up: the rise is over tokens, the whole interval decides, the worst is named."""
 
 import math
 from types import SimpleNamespace

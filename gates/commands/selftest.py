@@ -17,7 +17,9 @@ ThresholdsFile = Annotated[
 MaxExamples = Annotated[
     int, typer.Option(metavar="N", min=0, help="examples a task; 0 for all of them, which costs as many forward passes")
 ]
-Gates = Annotated[list[str] | None, typer.Option("--gate", metavar="ID", help="only this gate's faults; may repeat")]
+Gates = Annotated[
+    list[str] | None, typer.Option("--gate", metavar="ID", help="run this gate alone, on its faults; may repeat")
+]
 Work = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="where copies are made; on the checkpoint's own file system they cost next to "
@@ -105,12 +107,14 @@ def _test(
     folder = (out or Path("outputs/selftest") / name / bundle.path.name).resolve()
     at_a_time = workers or (cores() if resolve_device(passed[0].partition("=")[2]) == "cpu" else 1)
     threads = max(1, cores() // at_a_time)
-    settings = Settings(folder / "evidence", max_examples, options=tuple(passed), threads=threads)
+    settings = Settings(
+        folder / "evidence", max_examples, gates=tuple(gates or ()), options=tuple(passed), threads=threads
+    )
     chosen = Options((work or folder / "work").resolve(), settings, at_a_time, keep)
     faults = [fault for fault in faults_of(name) if not gates or fault.gate_of(name) in gates]
     harmless = harmless_of(name)
-    if not faults:
-        options.refuse(f"--gate {', '.join(gates or [])}: no fault in the catalogue is that gate's to find")
+    if strange := [gate for gate in gates or [] if not any(fault.gate_of(name) == gate for fault in faults)]:
+        options.refuse(f"--gate {', '.join(strange)}: no fault in the catalogue is for that gate of {name} to find")
     with _Progress() as listener:
         tested = selftest(bundle, name, faults, harmless, chosen, listener)
     seen = record(tested, [*faults, *harmless])

@@ -1,1 +1,1 @@
-"""`gates selftest`: faults planted in copies of the user's own checkpoint, and what the configured gates make of them."""
+"""`gates selftest`: faults planted in copies of the user's own checkpoint, and what its gates make of them."""

@@ -15,7 +15,7 @@ from harness.bundle import Bundle
 from harness.errors import HarnessError
 from harness.faults.copies import (
     Copy,
-    NotApplicable,
+    NotApplicableError,
     changed_files,
     clone,
     copy_checkpoint,
@@ -91,23 +91,22 @@ class _Controls:
 
     def __init__(self, plain: Copy, work: Path) -> None:
         self._plain, self._work, self._lock = plain, work, threading.Lock()
-        self._made: dict[tuple[Settings, str | None], Verdict] = {}
+        self._made: dict[Settings, Verdict] = {}
 
-    def verdict(self, settings: Settings, gate: str | None = None) -> Verdict:
-        """The verdict under some settings, of all gates or of one.
+    def verdict(self, settings: Settings) -> Verdict:
+        """The verdict under some settings.
 
         Raises:
             HarnessError: there is none: the checkpoint itself cannot be judged.
         """
         with self._lock:
-            key = settings, gate
-            if key not in self._made:
-                self._made[key] = self._make(settings, gate, f"control-{len(self._made)}")
-            return self._made[key]
+            if settings not in self._made:
+                self._made[settings] = self._make(settings, f"control-{len(self._made)}")
+            return self._made[settings]
 
-    def _make(self, settings: Settings, gate: str | None, name: str) -> Verdict:
+    def _make(self, settings: Settings, name: str) -> Verdict:
         copy = clone(self._plain, self._work / name)
-        run = judge(copy, settings, gate)
+        run = judge(copy, settings)
         if run.verdict is None:
             log = run.log.read_text(errors="replace")[-2000:] if run.log.exists() else ""
             found = f"no verdict (exit code {run.exit_code}): {log}"
@@ -138,7 +137,7 @@ class _Trial:
         try:
             plant(self.entry, self.plain, copy)
             found = self._judge(copy)
-        except NotApplicable as error:
+        except NotApplicableError as error:
             found = Found(name, stage, self.gate, "no place", str(error))
         except Exception as error:  # one that cannot be planted must not cost what the others tell
             found = Found(name, stage, self.gate, "untold", f"it could not be planted: {error!r}")
@@ -150,26 +149,24 @@ class _Trial:
         settings, stage, name = self.options.settings, copy.stage, self.entry.name
         if isinstance(self.entry, Harmless):
             return judge_harmless(name, stage, judge(copy, settings), self.controls.verdict(settings))
-        alone = None
         if self.entry.whole_run and settings.max_examples is not None:
             # What shows only on all examples is asked of its own gate alone: a large checkpoint stays affordable.
-            settings, alone = replace(settings, max_examples=None), self.gate
-        elif self.gate in NOT_BY_EXAMPLE:
+            settings = replace(settings, max_examples=None, gates=(self.gate,))
+        elif self.gate in NOT_BY_EXAMPLE and not self.entry.whole_run:
             settings = settings.with_few()
-        run, control = judge(copy, settings, alone), self.controls.verdict(settings, alone)
-        return judge_fault(self.entry, stage, run, control)
+        return judge_fault(self.entry, stage, judge(copy, settings), self.controls.verdict(settings))
 
 
 def plant(entry: Fault | Harmless, plain: Copy, copy: Copy) -> list[str]:
     """Plant an entry of the catalogue in a copy. Returns the files that changed.
 
     Raises:
-        NotApplicable: the copy has no place for it, or no byte changed: in bfloat16, say, some are silently none.
+        NotApplicableError: the copy has no place for it, or no byte changed: in bfloat16, say, some are silently none.
     """
     entry.inject(copy)
     changed = changed_files(plain, copy)
     if not changed:
-        raise NotApplicable(NO_CHANGE)
+        raise NotApplicableError(NO_CHANGE)
     return changed
 
 

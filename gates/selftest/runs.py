@@ -18,8 +18,12 @@ from harness.results import Verdict, read_verdict
 
 # What a run of gates imports. The measuring side imports torch, which takes longer than most of the runs.
 PRELOADED = [
-    "gates.plugin", "harness.checkpoint", "harness.model", "harness.generation", "harness.adapter_effect",
-    "harness.text_logits", "harness.codecs.encodec", "harness.codecs.vq", "reports.render",
+    "gates.plugin", "harness.checkpoint", "harness.bundle_audit", "harness.model", "harness.pickles",
+    "harness.generation", "harness.scoring", "harness.breakdown", "harness.lengths", "harness.leaks",
+    "harness.end_tags", "harness.adapter_effect", "harness.text_logits", "harness.dynamics_rates",
+    "harness.codecs.encodec_networks",
+    "harness.codecs.vq", "harness.outputs.alike", "harness.outputs.pictures", "harness.outputs.sounds",
+    "imagehash", "reports.render", "peft", "pandas", "transformers.models.qwen3.modeling_qwen3",
 ]  # fmt: skip
 # Gates that look at files and not at examples one by one. Where one of them has to find a fault, the others are run on
 # few examples: only whether they end as they should is asked of them.
@@ -34,6 +38,7 @@ class Settings:
         cache: folder of evidence that all runs share: what leaves the weights alone costs no forward pass.
         max_examples: examples a task; None for all of them.
         few_examples: examples a task for the gates that only have to end as they should.
+        gates: ids of the gates to run; all of the stage's without any.
         options: further options of the gates, as on the command line (--thresholds, --device, --strict, …).
         threads: of torch in a run; None leaves torch's own choice.
     """
@@ -41,6 +46,7 @@ class Settings:
     cache: Path
     max_examples: int | None = None
     few_examples: int = 8
+    gates: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     threads: int | None = None
 
@@ -64,13 +70,13 @@ class Run:
     log: Path
 
 
-def judge(copy: Copy, settings: Settings, gate: str | None = None) -> Run:
-    """Run a stage's gates, or one of them by its id, on a copy."""
+def judge(copy: Copy, settings: Settings) -> Run:
+    """Run a stage's gates on a copy."""
     out = copy.earlier / copy.ckpt.name
-    what = GATES_ROOT / copy.stage if gate is None else file_of(gate)
-    arguments = ["-c", str(GATES_ROOT / "run.ini"), "-p", "gates.plugin", "-p", "no:xdist", "-q", "--color=no",
-                 "-W", "ignore::pytest.PytestAssertRewriteWarning", str(what), f"--ckpt={copy.ckpt}", f"--out={out}",
-                 f"--cache={settings.cache}", *settings.options]  # fmt: skip
+    what = [file_of(gate) for gate in settings.gates] or [GATES_ROOT / copy.stage]
+    arguments = ["-c", str(GATES_ROOT / "run.ini"), "-p", "gates.plugin", "-q", "--color=no",
+                 "-W", "ignore::pytest.PytestAssertRewriteWarning", *map(str, what),
+                 f"--ckpt={copy.ckpt}", f"--out={out}", f"--cache={settings.cache}", *settings.options]  # fmt: skip
     if settings.max_examples is not None:
         arguments.append(f"--max-examples={settings.max_examples}")
     log = copy.root / "log.txt"
@@ -99,6 +105,8 @@ def _run(arguments: list[str], log: Path, threads: int | None) -> None:
     for stream in (1, 2):
         os.dup2(handle, stream)
     os.environ.pop("PYTEST_ADDOPTS", None)  # meant for the run that the user started
+    # Nothing but the gates' plugin: others cost seconds a run, and have no business in it.
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     if threads and "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
     import pytest

@@ -24,8 +24,8 @@ S34 = Gate(
     advice=(
         "Check the harness first: do the input hashes of two conditions differ, are losses bit-equal?",
         "Check that captions and media are paired rightly: pair them again by the media's content.",
-        "Check that codec, order of the codes and rows belong together: media of another training of the codec are noise "
-        "to the model.",
+        "Check that codec, order of the codes and rows belong together: media of another training of the codec are "
+        "noise to the model.",
         "Check that gradients reach the modality rows: the parameter audit must show that they moved.",
         "Change the objective or format (prompting, masking, copy mix, clip policy); do not just train longer.",
     ),

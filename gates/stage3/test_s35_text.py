@@ -23,6 +23,7 @@ S35 = Gate(
         "Look at S3.3: a text row or a frozen tensor that moved shows here. The masking or hook is wrong.",
         "Where S3.3 passes, the model is not loaded as it was trained: compare config.json (tied head, rope, norms) "
         "and the base that bundle.json points to.",
+        "Too few texts to tell: give more with --text-eval; the interval narrows with the number of texts.",
     ),
 )
 

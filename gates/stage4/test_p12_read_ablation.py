@@ -27,8 +27,8 @@ P12 = Gate(
         "Ensure that the ablation tests the media's influence: look for the correct media still in use through a "
         "cache or a format bug.",
         "Check that captions and media are paired rightly: pair them again by the media's content.",
-        "Check that codec, order of the codes and rows belong together: media of another training of the codec are noise "
-        "to the model.",
+        "Check that codec, order of the codes and rows belong together: media of another training of the codec are "
+        "noise to the model.",
         "Compare with the stage 3 parent: pytest gates/stage3. If S3.4 fails there as well, stage 4 is not the cause.",
         "Give A2T/I2T more weight in the mix: stage 4 taught the model to ignore its media while it learned to write.",
     ),

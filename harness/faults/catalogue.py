@@ -5,6 +5,7 @@ from harness.faults import (
     harmless_data,
     of_bundle,
     of_codecs,
+    of_curves,
     of_held_out,
     of_identity,
     of_logs,
@@ -23,7 +24,7 @@ from harness.results import Stage
 FAULTS: tuple[Fault, ...] = (
     *of_bundle.FAULTS, *of_identity.FAULTS, *of_shards.FAULTS, *of_tokenizer.FAULTS, *of_parameters.FAULTS,
     *of_rows.FAULTS, *of_reading.FAULTS, *of_writing.FAULTS, *of_served.FAULTS, *of_codecs.FAULTS,
-    *of_held_out.FAULTS, *of_text.FAULTS, *of_logs.FAULTS,
+    *of_held_out.FAULTS, *of_text.FAULTS, *of_logs.FAULTS, *of_curves.FAULTS,
 )  # fmt: skip
 HARMLESS: tuple[Harmless, ...] = (*harmless.HARMLESS, *harmless_data.HARMLESS)
 

@@ -26,7 +26,7 @@ FICLONE = 0x40049409
 _NO_REFLINK = (errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.EPERM, errno.ENOSYS)
 
 
-class NotApplicable(Exception):
+class NotApplicableError(Exception):
     """A fault cannot be planted in this checkpoint; the message says why."""
 
 
@@ -60,11 +60,11 @@ class Copy:
         """An input that bundle.json points to.
 
         Raises:
-            NotApplicable: the checkpoint has none of that name.
+            NotApplicableError: the checkpoint has none of that name.
         """
         path = self.bundle.inputs.get(name)
         if path is None or not path.exists():
-            raise NotApplicable(f"the checkpoint has no {name}")
+            raise NotApplicableError(f"the checkpoint has no {name}")
         return path
 
     def own(self, path: Path) -> Path:

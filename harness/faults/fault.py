@@ -24,7 +24,7 @@ class Fault:
         gates: ids of the gates that must turn red, at most one a stage; the stages that it applies to follow from them.
         reason: words that the red gate's own findings must hold (its reason, notes, worst examples, tables).
         advice: words that its printed advice must hold.
-        inject: plants it in a copy; raises NotApplicable where the copy has nothing to plant it in.
+        inject: plants it in a copy; raises NotApplicableError where the copy has nothing to plant it in.
         artifact: what kind of file it changes.
         subtle: one bit, row, shard or example; gross otherwise.
         source: where such a fault was seen; domain.md's list by its row, else our own thinking.
@@ -64,7 +64,7 @@ class Harmless:
     Attributes:
         name: kebab-case, unique in the catalogue.
         what: what is changed, and why that is harmless, in a sentence.
-        inject: makes the change; raises NotApplicable where it cannot be made.
+        inject: makes the change; raises NotApplicableError where it cannot be made.
         artifact: what kind of file it changes.
         stages: the stages that it applies to.
     """

@@ -3,7 +3,7 @@
 from typing import Any
 
 from harness.bundle import ADAPTER_CONFIG, ADAPTER_FILE, ROWS_FILE
-from harness.faults.copies import Copy, NotApplicable
+from harness.faults.copies import Copy, NotApplicableError
 from harness.faults.fault import Harmless
 from harness.faults.weights import Tensors, adapter_file, as_whole, edit_rows, edit_tensors, head_rows_of, merge_adapter
 from harness.files import write_json, write_text
@@ -18,7 +18,7 @@ def _save_rows_again(copy: Copy) -> None:
     from safetensors.torch import load_file, save_file
 
     if copy.bundle.form != "rows":
-        raise NotApplicable("the checkpoint is no rows over a base")
+        raise NotApplicableError("the checkpoint is no rows over a base")
     file = copy.own(copy.ckpt / ROWS_FILE)
     save_file(load_file(file), file, metadata={"format": "pt", "saved_by": "another version"})
 
@@ -30,7 +30,7 @@ def _shard_the_base(copy: Copy) -> None:
     stored = read_folder(folder)
     files = {tensor.file for tensor in stored.values()}
     if len(files) > 1 or len(stored) < 2:
-        raise NotApplicable("the base is sharded already")
+        raise NotApplicableError("the base is sharded already")
     (file,) = files
     tensors, names = load_file(file), sorted(stored)
     file.unlink()
@@ -88,7 +88,7 @@ def _twice_the_alpha_half_the_b(copy: Copy) -> None:
     config = adapter_file(copy).parent / ADAPTER_CONFIG
     said = copy.json(config)
     if said.get("alpha_pattern"):
-        raise NotApplicable("the adapter has an alpha for each module")
+        raise NotApplicableError("the adapter has an alpha for each module")
     write_json(config, said | {"lora_alpha": 2 * said["lora_alpha"]})
 
     def halve(tensors: Tensors) -> None:

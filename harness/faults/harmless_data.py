@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harness.faults.copies import Copy, NotApplicable
+from harness.faults.copies import Copy, NotApplicableError
 from harness.faults.fault import Harmless
 from harness.faults.lines import Line, edit_examples, edit_log, example_files, log_file, read_lines, write_lines
 from harness.faults.shards import edit_rows, manifest_file, rewrite_parquet, shard_files, sign
@@ -21,7 +21,7 @@ def _each_parquet(change: Callable[[Path], object]) -> Callable[[Copy], None]:
     def inject(copy: Copy) -> None:
         files = [file for file in shard_files(copy) if file.suffix == ".parquet"]
         if not files:
-            raise NotApplicable("the shards are tars")
+            raise NotApplicableError("the shards are tars")
         for file in files:
             change(copy.own(file))
         sign(copy)
@@ -59,7 +59,7 @@ def _rename_shards(copy: Copy) -> None:
 
 def _rename_golden(copy: Copy) -> None:
     if not copy.input("golden").is_dir():
-        raise NotApplicable("the golden set is one file")
+        raise NotApplicableError("the golden set is one file")
     for file in example_files(copy, "golden"):
         file.rename(file.with_name(f"golden_{file.name}"))
 
@@ -67,7 +67,7 @@ def _rename_golden(copy: Copy) -> None:
 def _join_golden(copy: Copy) -> None:
     golden = copy.input("golden")
     if not golden.is_dir():
-        raise NotApplicable("the golden set is one file")
+        raise NotApplicableError("the golden set is one file")
     lines = [line for file in example_files(copy, "golden") for line in read_lines(file)]
     one = golden.parent / "golden.jsonl"
     write_lines(one, lines)
@@ -132,7 +132,7 @@ def _log_of_a_longer_run(copy: Copy) -> None:
     """The checkpoint is not the run's last: the log goes on, and not well."""
     step = copy.bundle.step
     if step is None:
-        raise NotApplicable("the checkpoint's step is unknown")
+        raise NotApplicableError("the checkpoint's step is unknown")
 
     def go_on(lines: list[Line]) -> list[Line]:
         last = dict(lines[-1])
@@ -145,7 +145,7 @@ def _log_of_a_longer_run(copy: Copy) -> None:
 def _without_record(copy: Copy) -> None:
     record = copy.ckpt / RECORD_NAME
     if not record.is_file():
-        raise NotApplicable("the trainer left no training.json")
+        raise NotApplicableError("the trainer left no training.json")
     record.unlink()
 
 

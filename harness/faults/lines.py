@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.examples import Example, Task, iterate_examples
-from harness.faults.copies import Copy, NotApplicable, dumps
+from harness.faults.copies import Copy, NotApplicableError, dumps
 from harness.files import write_text
 from harness.token_space import Modality
 from harness.train_log import read_train_log
@@ -40,12 +40,12 @@ def example_files(copy: Copy, name: str) -> list[Path]:
     """The files of the golden or the dev set.
 
     Raises:
-        NotApplicable: the checkpoint has none.
+        NotApplicableError: the checkpoint has none.
     """
     path = copy.input(name)
     files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
     if not any(file.stat().st_size for file in files):
-        raise NotApplicable(f"the {name} set holds no example")
+        raise NotApplicableError(f"the {name} set holds no example")
     return files
 
 
@@ -61,7 +61,7 @@ def edit_example(
     """Change one example of a set: that at a place among those of some tasks (of all, without any).
 
     Raises:
-        NotApplicable: the set has no example of these tasks.
+        NotApplicableError: the set has no example of these tasks.
     """
     for file in example_files(copy, name):
         lines = read_lines(file)
@@ -70,18 +70,18 @@ def edit_example(
             edit(found[at])
             write_lines(file, lines)
             return
-    raise NotApplicable(f"the {name} set has no example of {', '.join(tasks) or 'any task'}")
+    raise NotApplicableError(f"the {name} set has no example of {', '.join(tasks) or 'any task'}")
 
 
 def examples_of(copy: Copy, name: str, tasks: tuple[Task, ...] = ()) -> list[Example]:
     """The examples of a set, of some tasks or of all.
 
     Raises:
-        NotApplicable: there is none.
+        NotApplicableError: there is none.
     """
     found = [e for e in iterate_examples(copy.input(name), copy.bundle.space) if not tasks or e.task in tasks]
     if not found:
-        raise NotApplicable(f"the {name} set has no example of {', '.join(tasks) or 'any task'}")
+        raise NotApplicableError(f"the {name} set has no example of {', '.join(tasks) or 'any task'}")
     return found
 
 
@@ -89,11 +89,11 @@ def meta_of(line: Line, modality: Modality) -> Line:
     """An example's meta.
 
     Raises:
-        NotApplicable: it has none.
+        NotApplicableError: it has none.
     """
     meta = line.get(f"{modality}_meta")
     if not isinstance(meta, dict):
-        raise NotApplicable(f"the golden examples have no {modality}_meta")
+        raise NotApplicableError(f"the golden examples have no {modality}_meta")
     return meta
 
 
@@ -135,13 +135,13 @@ def training_lines(lines: list[Line], copy: Copy) -> list[Line]:
     """The lines of training up to the checkpoint's step; evaluations are not among them.
 
     Raises:
-        NotApplicable: there are fewer than four.
+        NotApplicableError: there are fewer than four.
     """
     step = copy.bundle.step
     found = [line for line in lines if any(kind_of(key) == "loss" for key in line)]
     found = [line for line in found if step is None or line.get("step", 0) <= step]
     if len(found) < 4:
-        raise NotApplicable(f"the log has {len(found)} lines of training")
+        raise NotApplicableError(f"the log has {len(found)} lines of training")
     return found
 
 

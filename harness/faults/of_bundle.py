@@ -4,7 +4,7 @@ import pickle
 import shutil
 
 from harness.bundle import ADAPTER_CONFIG, ROWS_FILE, ROWS_JSON
-from harness.faults.copies import Copy, NotApplicable
+from harness.faults.copies import Copy, NotApplicableError
 from harness.faults.fault import Fault
 from harness.faults.weights import (
     adapter_file,
@@ -55,7 +55,7 @@ def _convert(copy: Copy) -> None:
 
 def _rows_json(copy: Copy) -> dict[str, object]:
     if copy.bundle.form != "rows":
-        raise NotApplicable("the checkpoint is no rows over a base")
+        raise NotApplicableError("the checkpoint is no rows over a base")
     said: dict[str, object] = copy.json(copy.ckpt / ROWS_JSON)
     return said
 
@@ -216,7 +216,7 @@ def _fewer_targets(copy: Copy) -> None:
     config = adapter_file(copy).parent / ADAPTER_CONFIG
     targets = sorted(copy.json(config)["target_modules"])
     if len(targets) < 2:
-        raise NotApplicable("the adapter has one target alone")
+        raise NotApplicableError("the adapter has one target alone")
     copy.edit_json(config, target_modules=targets[1:])
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.codecs.registry import codec_folder, declaration_of, kind_of
 from harness.codecs.weights import WEIGHTS_FILE, weights_file
-from harness.faults.copies import Copy, NotApplicable, clone_tree
+from harness.faults.copies import Copy, NotApplicableError, clone_tree
 from harness.faults.fault import Edit, Fault
 from harness.faults.lines import Line, edit_example, edit_examples, meta_of
 from harness.faults.of_identity import other_space, write_space
@@ -25,7 +25,7 @@ LENGTH = "take the expected length of each example from its golden meta"
 def _folder(copy: Copy, modality: Modality) -> Path:
     folder = codec_folder(modality, copy.input("codecs"))
     if not folder.is_dir() or not copy.bundle.space.ranges_of(modality):
-        raise NotApplicable(f"there is no {modality} codec")
+        raise NotApplicableError(f"there is no {modality} codec")
     return folder
 
 
@@ -33,20 +33,20 @@ def _weights(copy: Copy, modality: Modality) -> Path:
     declared = declaration_of(modality, copy.bundle.space)
     file = weights_file(kind_of(declared), _folder(copy, modality))
     if file.name != WEIGHTS_FILE:
-        raise NotApplicable("the codec's weights are no safetensors file")
+        raise NotApplicableError("the codec's weights are no safetensors file")
     return file
 
 
 def _declared(copy: Copy, modality: Modality) -> Path:
     if not declaration_of(modality, copy.bundle.space).get("weights_sha256"):
-        raise NotApplicable("the token space declares no hash of the codec's weights")
+        raise NotApplicableError("the token space declares no hash of the codec's weights")
     return _weights(copy, modality)
 
 
 def _largest(tensors: Tensors, containing: str = "") -> Any:
     found = [tensor for name, tensor in tensors.items() if containing in name and tensor.is_floating_point()]
     if not found:
-        raise NotApplicable("the codec has no such weights")
+        raise NotApplicableError("the codec has no such weights")
     return max(found, key=lambda tensor: tensor.numel())
 
 
@@ -70,7 +70,7 @@ def _missing(copy: Copy) -> None:
 def _without_config(copy: Copy) -> None:
     config = _folder(copy, "image") / "config.json"
     if not config.is_file():
-        raise NotApplicable("the image codec has no config.json")
+        raise NotApplicableError("the image codec has no config.json")
     config.unlink()
 
 
@@ -85,7 +85,7 @@ def _config(modality: Modality, key: str, change: Callable[[Any], Any]) -> Edit:
         file = _folder(copy, modality) / "config.json"
         said = read_json(file) if file.is_file() else {}
         if key not in said:
-            raise NotApplicable(f"the {modality} codec's configuration has no {key}")
+            raise NotApplicableError(f"the {modality} codec's configuration has no {key}")
         write_json(file, said | {key: change(said[key])})
 
     return inject
@@ -121,7 +121,7 @@ def _mute(modality: Modality) -> Edit:
     def silence(tensors: Tensors) -> None:
         found = [tensor for name, tensor in tensors.items() if "decoder" in name and tensor.is_floating_point()]
         if not found:
-            raise NotApplicable("the codec has no weights of a decoder by that name")
+            raise NotApplicableError("the codec has no weights of a decoder by that name")
         for tensor in found:
             tensor.fill_(1e-3)
 
@@ -139,7 +139,7 @@ def _meta(modality: Modality, **change: Callable[[Any], Any]) -> Edit:
             meta = meta_of(line, modality)
             for key, new in change.items():
                 if key not in meta:
-                    raise NotApplicable(f"the golden meta has no {key}")
+                    raise NotApplicableError(f"the golden meta has no {key}")
                 meta[key] = new(meta[key])
 
         edit_example(copy, "golden", lie, ("t2a",) if modality == "audio" else ("t2i",), at=0)
@@ -152,7 +152,7 @@ def _one_long_chunk(copy: Copy) -> None:
         meta = meta_of(line, "audio")
         frames = meta["n_frames"]
         if frames < 2 or "nb_frames" in (meta.get("codec_meta") or {}):
-            raise NotApplicable("the codec reads sounds in chunks, or the sound is too short")
+            raise NotApplicableError("the codec reads sounds in chunks, or the sound is too short")
         half = (frames + 1) // 2
         meta["codec_meta"] = {"nb_frames": 2, "frame_len": half, "last_frame_pad_length": 2 * half - frames}
 

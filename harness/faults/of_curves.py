@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from harness.dynamics_losses import uniform_losses
 from harness.examples import READ_TASKS, WRITE_TASKS, Task
-from harness.faults.copies import Copy, NotApplicable
+from harness.faults.copies import Copy, NotApplicableError
 from harness.faults.fault import Edit, Fault
 from harness.faults.lines import (
     Line,
@@ -30,7 +30,7 @@ def _scale(keys: Callable[[Line], list[str]], first: float, last: float, factor:
     def change(lines: list[Line], copy: Copy) -> None:
         chosen = stretch(training_lines(lines, copy), first, last)
         if not any(keys(line) for line in chosen):
-            raise NotApplicable("the log has no such figures")
+            raise NotApplicableError("the log has no such figures")
         for line in chosen:
             line.update({key: line[key] * factor for key in keys(line)})
 
@@ -58,7 +58,7 @@ def _stick(lines: list[Line], copy: Copy) -> None:
     for line in training[len(training) // 3 :]:
         line.update({key: training[len(training) // 3].get(key, line[key]) for key in losses_in(line)})
     if len(training) < 9:
-        raise NotApplicable("too few lines to tell a value that sticks")
+        raise NotApplicableError("too few lines to tell a value that sticks")
 
 
 def _near_uniform(lines: list[Line], copy: Copy) -> None:
@@ -83,7 +83,7 @@ def _gaps(change: Callable[[list[float]], list[float]]) -> Edit:
         lines = [line for line in lines if step is None or line.get("step", 0) <= step]
         keys = {key for line in lines for key in line if kind_of(key) == "gap" and task_of(key) in (None, *READ_TASKS)}
         if not keys:
-            raise NotApplicable("the log has no ablation gaps")
+            raise NotApplicableError("the log has no ablation gaps")
         for key in keys:
             held = [line for line in lines if key in line]
             for line, value in zip(held, change([line[key] for line in held]), strict=True):
@@ -104,7 +104,7 @@ def _dead_norms(lines: list[Line], copy: Copy) -> None:
     first: Line = {}
     training = training_lines(lines, copy)
     if not any(kind_of(key) == "norm" for line in training for key in line):
-        raise NotApplicable("the log has no norms")
+        raise NotApplicableError("the log has no norms")
     for line in training:
         line.update({key: first.setdefault(key, line[key]) for key in line if kind_of(key) == "norm"})
 

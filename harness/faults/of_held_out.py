@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.examples import Example, Task, build_sequence, regions
-from harness.faults.copies import Copy, NotApplicable
+from harness.faults.copies import Copy, NotApplicableError
 from harness.faults.fault import Fault
 from harness.faults.lines import edit_examples, edit_lines, example_files, examples_of, read_lines, write_lines
 from harness.faults.shards import Row, edit_rows, read_rows, shard_files, shard_with
@@ -70,7 +70,7 @@ def _first_with(copy: Copy, modality: Modality) -> Path:
     for file in shard_files(copy):
         if any(row.modality == modality and row.ids for row in read_rows(file)):
             return file
-    raise NotApplicable(f"the shards hold no {modality}")
+    raise NotApplicableError(f"the shards hold no {modality}")
 
 
 def _made_of_training_rows(name: str, task: Task, modality: Modality, n: int) -> Callable[[Copy], None]:
@@ -90,7 +90,7 @@ def _made_of_training_rows(name: str, task: Task, modality: Modality, n: int) ->
 
         files = [f for f in example_files(copy, name) if any(each.get("task") == task for each in read_lines(f))]
         if not files or not rows:
-            raise NotApplicable(f"no {task} example in {name}, or no {modality} row in the shards")
+            raise NotApplicableError(f"no {task} example in {name}, or no {modality} row in the shards")
         edit_lines(files[-1], make)
 
     return inject

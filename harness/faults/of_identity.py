@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from harness.faults.copies import Copy, NotApplicable
+from harness.faults.copies import Copy, NotApplicableError
 from harness.faults.fault import Fault
 from harness.faults.lines import edit_example, edit_examples
 from harness.faults.shards import edit_row, manifest_file, redeclare, shard_files, shard_with, sign
@@ -34,8 +34,8 @@ def write_space(folder: Path, space: TokenSpace) -> None:
 
 def _of_shards(copy: Copy) -> Path:
     folder = copy.input("shards")
-    if not (folder / FILE_NAME).is_file():
-        raise NotApplicable("no token_space.json lies beside the shards")
+    if not ((folder / FILE_NAME).is_file() and (folder / SIDECAR_NAME).is_file()):
+        raise NotApplicableError("no token_space.json with its hash lies beside the shards")
     return folder
 
 
@@ -43,16 +43,9 @@ def _edit_one_byte(folder: Path) -> None:
     text = (folder / FILE_NAME).read_text()
     created = json.loads(text)["created_utc"]
     if text.count(created) != 1 or not created[-2:-1].isdigit():
-        raise NotApplicable("created_utc is no time stamp")
+        raise NotApplicableError("created_utc is no time stamp")
     other = created[:-2] + str((int(created[-2]) + 1) % 10) + created[-1]
     write_text(folder / FILE_NAME, text.replace(created, other))
-    write_text(folder / SIDECAR_NAME, read_token_space_sha(folder))
-
-
-def read_token_space_sha(folder: Path) -> str:
-    """What the sidecar says, or what it would have said before an edit."""
-    sidecar = folder / SIDECAR_NAME
-    return sidecar.read_text() if sidecar.is_file() else NOBODYS + "\n"
 
 
 def _made_again(raw: dict[str, Any]) -> None:
@@ -109,7 +102,7 @@ def _restore_last_shard(copy: Copy) -> None:
 
 def _codec_of_another_training(copy: Copy) -> None:
     if not copy.bundle.space.audio_codec.get("weights_sha256"):
-        raise NotApplicable("the token space declares no hash of the audio codec")
+        raise NotApplicableError("the token space declares no hash of the audio codec")
     space = other_space(copy.bundle.space, lambda raw: raw["audio_codec"].update(weights_sha256=NOBODYS))
     write_space(copy.input("shards"), space)
     redeclare(copy, shard_with(copy, "audio"), space.sha256)
@@ -122,7 +115,7 @@ def _other_parent(copy: Copy) -> None:
 
 def _edit_parent(copy: Copy) -> None:
     if not (copy.input("parent") / SIDECAR_NAME).is_file():
-        raise NotApplicable("the parent's token space has no sidecar")
+        raise NotApplicableError("the parent's token space has no sidecar")
     _edit_one_byte(copy.input("parent"))
 
 
@@ -160,11 +153,14 @@ FAULTS = (
     Fault("token-space-made-again",
           "token_space.json was generated anew before tokenising: another created_utc, the same layout.",
           GATES, "that one differs only in created_utc: every id means the same", RESTORE,
-          lambda copy: _declare_everywhere_else(copy, _made_again), artifact="token space", source="domain.md row 4", fix=_declare_everywhere),
+          lambda copy: _declare_everywhere_else(copy, _made_again),
+          artifact="token space", source="domain.md row 4", fix=_declare_everywhere),
     Fault("token-space-edited-after-hashing",
           "An editor saved the parent's token_space.json with one digit of its time stamp changed.",
           GATES, "as its own token_space.sha256 says", RESTORE,
-          _edit_parent, artifact="parent", subtle=True, source="domain.md row 4", fix=lambda copy: write_space(copy.input("parent"), copy.bundle.space)),
+          _edit_parent,
+          artifact="parent", subtle=True, source="domain.md row 4",
+          fix=lambda copy: write_space(copy.input("parent"), copy.bundle.space)),
     Fault("shards-token-space-edited-after-hashing",
           "The same beside the shards.",
           GATES, "as its own token_space.sha256 says", RESTORE,
@@ -179,7 +175,8 @@ FAULTS = (
           lambda copy: _declare_everywhere_else(copy, _swap_two_specials), artifact="token space"),
     Fault("parent-of-another-token-space",
           "Training went on from the checkpoint of another experiment.",
-          GATES, "that one differs in meaning: special_tokens.", "Find which of the listed files was made with another token_space.json",
+          GATES, "that one differs in meaning: special_tokens.",
+          "Find which of the listed files was made with another token_space.json",
           _other_parent, artifact="parent"),
     Fault("one-shard-of-another-token-space",
           "One shard of all was left over in the cache from an earlier tokenisation.",
@@ -195,7 +192,8 @@ FAULTS = (
           _other_manifest, artifact="shards"),
     Fault("manifest-of-the-run-before",
           "Shards were made again, and the manifest of the run before was put back.",
-          GATES, "broken_shard_files is 1 files", "A shard whose bytes are not the manifest's was written or copied badly",
+          GATES, "broken_shard_files is 1 files",
+          "A shard whose bytes are not the manifest's was written or copied badly",
           _unlist, artifact="shards", source="domain.md row 29", fix=sign),
     Fault("shards-of-another-codecs-weights",
           "Sounds were tokenised with the codec of another training, whose hash their token space declares.",

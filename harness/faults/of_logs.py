@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from harness.faults.copies import Copy, NotApplicable
+from harness.faults.copies import Copy, NotApplicableError
 from harness.faults.fault import Fault
 from harness.faults.lines import (
     Line,
@@ -93,17 +93,17 @@ def _earlier_dev_loss(lines: list[Line], copy: Copy) -> None:
     step = copy.bundle.step
     held = [line for line in held if step is None or line.get("step", 0) <= step]
     if len(held) < 3 or (step is not None and held[-1].get("step") != step):
-        raise NotApplicable("the log has no dev losses at the checkpoint's step")
+        raise NotApplicableError("the log has no dev losses at the checkpoint's step")
     held[-1].update({key: value for key, value in held[1].items() if key.startswith("dev_loss_")})
 
 
 def _record(copy: Copy) -> dict[str, Any]:
     file = copy.ckpt / RECORD_NAME
     if not file.is_file():
-        raise NotApplicable("the trainer left no training.json")
+        raise NotApplicableError("the trainer left no training.json")
     said: dict[str, Any] = read_json(file)
     if not said.get("learning_rates"):
-        raise NotApplicable("training.json has no schedule of learning rates")
+        raise NotApplicableError("training.json has no schedule of learning rates")
     return said
 
 
@@ -133,7 +133,7 @@ def _one_rate(lines: list[Line], copy: Copy) -> None:
     (line,) = stretch(training_lines(lines, copy), 0.5, 0.5)
     rates = [key for key in line if kind_of(key) == "rate"]
     if not rates:
-        raise NotApplicable("the log has no learning rate")
+        raise NotApplicableError("the log has no learning rate")
     line[rates[0]] *= 4
 
 
@@ -187,7 +187,7 @@ FAULTS = (
           GATES, "key not logged: ", "lines were lost", on_log(_forget_a_key), artifact="log", subtle=True),
     Fault("dev-loss-of-another-checkpoint", "The last evaluation is that of an earlier checkpoint.",
           GATES, "logged loss is not the loss now: dev_loss", "or other weights", on_log(_earlier_dev_loss),
-          artifact="log", subtle=True),
+          artifact="log", subtle=True, whole_run=True),
     Fault("log-without-steps", "The log is what the trainer printed, without steps.",
           GATES, "no step in any line", "Pass trainer_state.json", on_log(_forget_steps), artifact="log",
           unmeasured=True),

@@ -3,7 +3,7 @@
 from typing import Any
 
 from harness.bundle import ADAPTER_CONFIG, ADAPTER_FILE
-from harness.faults.copies import Copy, NotApplicable
+from harness.faults.copies import Copy, NotApplicableError
 from harness.faults.fault import Fault
 from harness.faults.weights import (
     Tensors,
@@ -78,7 +78,7 @@ def _through_bfloat16(copy: Copy) -> None:
     as_whole(copy)
     for tensor in read_stored_model(copy.ckpt).others.values():
         if tensor.dtype != "F32":
-            raise NotApplicable(f"frozen weights are stored as {tensor.dtype}")
+            raise NotApplicableError(f"frozen weights are stored as {tensor.dtype}")
         edit_values(copy, tensor, lambda values: values.copy_(values.bfloat16().float()))
 
 
@@ -121,7 +121,7 @@ def _nothing_moved(copy: Copy) -> None:
     before = new_rows(copy.input("parent"), copy.bundle.space)
     for table in new_rows(copy.ckpt, copy.bundle.space):
         if table not in before:
-            raise NotApplicable(f"the parent has no rows of the {table}")
+            raise NotApplicableError(f"the parent has no rows of the {table}")
         span = before[table]
         old = torch.from_numpy(to_float32(span.rows(0, span.n_rows), span.tensor.dtype).copy())
         edit_rows(copy, new_rows_of(copy, table), lambda values, old=old: values.copy_(old))  # type: ignore[misc]
@@ -211,13 +211,14 @@ FAULTS = (
           GATES, "looks like dtype round trip", "load and save the frozen weights in the type", _through_bfloat16,
           "weights", source="domain.md row 14", fix=_frozen_as_the_base_has_it),
     Fault("one-tensor-stored-in-half", "An export stored one weight in float16.",
-          GATES, "frozen_tensors_changed is 1 tensors", "reeze", _stored_in_half, "weights", subtle=True,
+          GATES, "frozen_tensors_changed is 1 tensors", "masking or hook is wrong", _stored_in_half, "weights", subtle=True,
           source="domain.md row 14"),
     Fault("base-changed-since-its-fingerprint", "Somebody saved the base again after the checkpoint was trained.",
           GATES, "frozen_tensors_changed is 1 tensors",
           "Restore the base that the checkpoint was trained over", _change_a_norm, "base", subtle=True),
     Fault("nothing-moved", "The optimiser was given no parameter of the rows: they are the parent's.",
-          GATES, "modality_rows_moved is 0 rows", "gradients reach both tables", _nothing_moved, "weights", source="domain.md rows 15, 18"),
+          GATES, "modality_rows_moved is 0 rows", "gradients reach both tables", _nothing_moved, "weights",
+          source="domain.md rows 15, 18"),
     Fault("an-adapter-in-stage-3", "Stage 3 trains rows alone, and an adapter was attached all the same.",
           ("S3.3",), "adapted_modules is 1 modules", "Save without it", _adapter_in_stage_3, "adapter",
           fix=_take_the_adapter_away),

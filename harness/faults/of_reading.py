@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from harness.examples import READ_TASKS, Task
-from harness.faults.copies import Copy, NotApplicable
+from harness.faults.copies import Copy, NotApplicableError
 from harness.faults.fault import Fault
 from harness.faults.pairs import Pair, edit_pairs
 from harness.faults.weights import edit_rows, new_rows_of
@@ -67,7 +67,7 @@ def spans_of(copy: Copy, modality: Modality) -> list[slice]:
     prefix = "IMAGE" if modality == "image" else "AUDIO_CB"
     ranges = [each for name, each in sorted(space.raw["ranges"].items()) if name.startswith(prefix)]
     if not ranges:
-        raise NotApplicable(f"the token space has no {modality} codes")
+        raise NotApplicableError(f"the token space has no {modality} codes")
     return [slice(r["start"] - space.text_vocab_size, r["end"] + 1 - space.text_vocab_size) for r in ranges]
 
 
@@ -107,8 +107,8 @@ FAULTS = (
           lambda copy: edit_pairs(copy, "golden", READ_TASKS, _constant_media), "golden",
           source="domain.md row 39", unmeasured=True),
     Fault("codes-all-alike", "The embedding rows of all codes became one: the model hears that there is sound, and no "
-          "more.", GATES, "bit-equal", "a wrong mask", lambda copy: _both_alike(copy), "weights", source="domain.md row 41",
-          unmeasured=True),
+          "more.", GATES, "bit-equal", "a wrong mask", lambda copy: _both_alike(copy), "weights",
+          source="domain.md row 41", unmeasured=True),
     Fault("picture-codes-all-alike", "The embedding rows of the picture's codes alone never trained apart.",
           GATES, "the i2t ablation", "a wrong mask", lambda copy: _all_alike(copy, "image"), "weights", subtle=True,
           source="domain.md row 41", unmeasured=True),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from harness.faults.copies import Copy, NotApplicable
+from harness.faults.copies import Copy, NotApplicableError
 from harness.faults.fault import Fault
 from harness.faults.weights import edit_rows, head_rows_of, new_rows_of
 from harness.new_rows import new_rows
@@ -23,7 +23,7 @@ def _restore_parents_rows(copy: Copy, every: int) -> None:
     parent = new_rows(copy.input("parent"), copy.bundle.space)
     for table in new_rows(copy.ckpt, copy.bundle.space):
         if table not in parent:
-            raise NotApplicable(f"the parent has no rows of the {table}")
+            raise NotApplicableError(f"the parent has no rows of the {table}")
         span, rows = parent[table], new_rows_of(copy, table)
         old = torch.from_numpy(to_float32(span.rows(0, span.n_rows), span.tensor.dtype).copy())
         where = torch.arange(rows.n_rows)[_codes(copy)][::every]

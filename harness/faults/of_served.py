@@ -4,7 +4,7 @@ import datetime
 from typing import Any
 
 from harness.examples import WRITE_TASKS, Task
-from harness.faults.copies import Copy, NotApplicable
+from harness.faults.copies import Copy, NotApplicableError
 from harness.faults.fault import Edit, Fault
 from harness.faults.lines import examples_of
 from harness.files import path_sha256, read_json, write_json
@@ -13,7 +13,7 @@ from harness.results import write_verdict as write
 from harness.sampling import FILE_NAME
 from harness.written import expected_ids
 
-N = 64  # golden prompts that an earlier verdict was measured on
+N = 64  # golden prompts that are written for
 RAISE = "raise it or remove it"
 
 
@@ -24,7 +24,7 @@ def _generation(copy: Copy, **changes: Any) -> None:
 
 
 def _lengths(copy: Copy, tasks: tuple[Task, ...] = WRITE_TASKS) -> list[int]:
-    return [expected_ids(example) for example in examples_of(copy, "golden", tasks)]
+    return [expected_ids(example) for task in tasks for example in examples_of(copy, "golden", (task,))[:N]]
 
 
 def _limit(share: float) -> Edit:
@@ -87,7 +87,7 @@ def _ended_always(copy: Copy) -> None:
     """The verdict of a checkpoint before this one, with which every sequence ended in time."""
     bundle = copy.bundle
     if bundle.step is None or bundle.step < 1:
-        raise NotApplicable("the checkpoint's step is unknown")
+        raise NotApplicableError("the checkpoint's step is unknown")
     figures = tuple(
         Measurement(name=f"{task}.end_tag_pct", value=100.0, unit="%", n=N, low=94.4, high=100.0)
         for task in WRITE_TASKS
@@ -129,7 +129,7 @@ FAULTS = (
           ("P0.3",), "max_new is too small", RAISE, _limit(0.5), artifact="generation_config", fix=_drop_limit),
     Fault("served-one-id-too-short", "max_new_tokens was counted without the last code of the longest medium.",
           ("P0.3",), "max_new is too small", RAISE, _one_id_short, artifact="generation_config", subtle=True,
-          fix=_drop_limit),
+          whole_run=True, fix=_drop_limit),
     Fault("served-free-and-hot", "Served without constraint, with the sampling of a demonstration.",
           ("P0.3",), "decode_success_rate is", "serve with constrained decoding", _free_and(3.0),
           artifact="generation_config", fix=_constrain),
@@ -138,7 +138,7 @@ FAULTS = (
           artifact="generation_config", fix=_constrain),
     Fault("out-of-range-now-and-then", "Served without constraint, sampled from the whole vocabulary at temperature 1.",
           ("P0.2",), "out_of_range_pct (free) is", "Serve with constrained decoding", _free_and(1.0),
-          artifact="generation_config", subtle=True, fix=_constrain),
+          artifact="generation_config", subtle=True, whole_run=True, fix=_constrain),
     Fault("temperature-no-number", "The generation config was written by hand.",
           ("P0.2",), "generation_config.json: found temperature of 'hot'", "Correct the generation config", _spelt,
           artifact="generation_config", unmeasured=True),
@@ -151,9 +151,11 @@ FAULTS = (
     Fault("no-room-for-the-longest-end-tag", "max_new_tokens is the length of the longest medium, its end tag left "
           "out.",
           ("P1.1",), "end_tag", "Where max_new_tokens of generation_config.json is too small",
-          _before(_no_room_for_the_longest_end), artifact="generation_config", subtle=True, fix=_drop_limit),
+          _before(_no_room_for_the_longest_end), artifact="generation_config", subtle=True, whole_run=True,
+          fix=_drop_limit),
     Fault("ends-less-often-than-before", "The checkpoint before always ended; sampled hot, this one forgets to.",
-          ("P1.1",), "end_tag_change_upper is", "Train longer", _before(_hot_end), artifact="verdicts", subtle=True),
+          ("P1.1",), "end_tag_change_upper is", "Train longer", _before(_hot_end), artifact="verdicts", subtle=True,
+          whole_run=True),
     Fault("served-as-noise", "Sampled so hot that codes are drawn at random; the constraint hides it from P0.2.",
           ("P1.3",), "disorder", "the codes are near to random", _constrained_and(20.0),
           artifact="generation_config", source="domain.md row 44"),

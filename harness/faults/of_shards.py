@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harness.faults.copies import Copy, NotApplicable, clone_tree
+from harness.faults.copies import Copy, NotApplicableError, clone_tree
 from harness.faults.fault import Edit, Fault
 from harness.faults.lines import Line, edit_example, meta_of
 from harness.faults.shards import (
@@ -54,7 +54,7 @@ def _codebook_offset_missing(row: Row, space: TokenSpace) -> None:
     """All codebooks write into the first one's range."""
     row.ids = [token_id - _start(space, i) + _start(space, 0) for i, token_id in enumerate(row.ids)]
     if space.n_codebooks < 2:
-        raise NotApplicable("there is one codebook")
+        raise NotApplicableError("there is one codebook")
 
 
 def _shifted(row: Row, space: TokenSpace) -> None:
@@ -70,7 +70,7 @@ def _in_the_gap(row: Row, space: TokenSpace) -> None:
     special = space.layout.ranges["SPECIAL"]
     spare = [i for i in range(special.start, special.end + 1) if i not in space.special_ids.values()]
     if not spare:
-        raise NotApplicable("no special row is spare")
+        raise NotApplicableError("no special row is spare")
     row.ids[0] = spare[-1]
 
 
@@ -78,25 +78,25 @@ def _wrap(row: Row, space: TokenSpace) -> None:
     """Through the widest integer that is narrower than the vocabulary needs."""
     bits = 16 if space.vocab_size_total > 2**16 else 8
     if space.vocab_size_total <= 2**bits:
-        raise NotApplicable("the whole vocabulary fits into eight bits")
+        raise NotApplicableError("the whole vocabulary fits into eight bits")
     row.ids = [token_id % 2**bits for token_id in row.ids]
 
 
 def _swap_turns(row: Row, space: TokenSpace) -> None:
     if space.n_codebooks < 2:
-        raise NotApplicable("there is one codebook")
+        raise NotApplicableError("there is one codebook")
     row.ids[0], row.ids[1] = row.ids[1], row.ids[0]
 
 
 def _codebook_major(row: Row, space: TokenSpace) -> None:
     if space.n_codebooks < 2:
-        raise NotApplicable("there is one codebook")
+        raise NotApplicableError("there is one codebook")
     row.ids = [token_id for k in range(space.n_codebooks) for token_id in row.ids[k :: space.n_codebooks]]
 
 
 def _cut_a_frame(row: Row, space: TokenSpace) -> None:
     if space.n_codebooks < 2:
-        raise NotApplicable("there is one codebook")
+        raise NotApplicableError("there is one codebook")
     row.ids.pop()
 
 
@@ -115,7 +115,7 @@ def _all_codebooks(row: Row, _: TokenSpace) -> None:
 
 def _longer_picture(row: Row, space: TokenSpace) -> None:
     if not isinstance(space.image_tokenizer.get("n_tokens"), int):
-        raise NotApplicable("the token space does not say how many ids a picture has")
+        raise NotApplicableError("the token space does not say how many ids a picture has")
     row.ids = row.ids * 2
     row.meta["image"]["n_tokens"] = len(row.ids)
 
@@ -140,13 +140,12 @@ def _cut_file(copy: Copy) -> None:
     file = copy.own(shard_files(copy)[-1])
     content = file.read_bytes()
     write_bytes(file, content[: 2 * len(content) // 3])
-    sign(copy) if file.suffix == ".tar" else None
 
 
 def _remove_shard(copy: Copy) -> None:
     manifest_file(copy)
     if len(files := shard_files(copy)) < 2:
-        raise NotApplicable("there is one shard")
+        raise NotApplicableError("there is one shard")
     files[-1].unlink()
 
 
@@ -167,7 +166,7 @@ def _lie_about_sources(copy: Copy) -> None:
     assert manifest is not None
     said = read_json(manifest)
     if len(said.get("sources") or {}) < 2:
-        raise NotApplicable("the manifest names fewer than two sources")
+        raise NotApplicableError("the manifest names fewer than two sources")
     first, second = list(said["sources"])[:2]
     sources = said["sources"] | {first: said["sources"][first] + 1, second: said["sources"][second] - 1}
     copy.edit_json(manifest, sources=sources)
@@ -178,7 +177,7 @@ def _narrow(copy: Copy) -> None:
     copy.own(file)
     table = pq.read_table(file)
     if copy.bundle.space.vocab_size_total > 2**16:
-        raise NotApplicable("ids do not fit into 16 bits, and wrap: another fault")
+        raise NotApplicableError("ids do not fit into 16 bits, and wrap: another fault")
     at = table.schema.get_field_index("ids")
     narrow = table.column("ids").cast(pa.list_(pa.uint16()))
     metadata = table.schema.metadata
@@ -201,7 +200,7 @@ def _widen(copy: Copy) -> None:
 def _parquet(copy: Copy) -> Path:
     file = shard_with(copy, "image")
     if file.suffix != ".parquet":
-        raise NotApplicable("the shards are tars")
+        raise NotApplicableError("the shards are tars")
     return file
 
 
@@ -219,7 +218,7 @@ def _one_frame_more(line: Line, _: Copy) -> None:
 def _one_code_out_of_turn(line: Line, copy: Copy) -> None:
     space = copy.bundle.space
     if space.n_codebooks < 2:
-        raise NotApplicable("there is one codebook")
+        raise NotApplicableError("there is one codebook")
     ids = line["input_ids"]
     first = ids.index(space.special("aud_start")) + 1
     ids[first], ids[first + 1] = ids[first + 1], ids[first]

@@ -5,6 +5,7 @@ from typing import Any
 from harness.bundle import ADAPTER_CONFIG
 from harness.faults.copies import Copy
 from harness.faults.fault import Fault
+from harness.faults.lines import edit_lines, examples_of
 from harness.faults.weights import Tensors, adapter_file, as_whole, edit_tensors, edit_values, frozen_tensor
 from harness.files import write_json
 
@@ -60,6 +61,21 @@ def _noisy(copy: Copy) -> None:
     edit_tensors(copy, adapter_file(copy), edit)
 
 
+def _one_text(copy: Copy) -> None:
+    edit_lines(copy.input("text_eval"), lambda lines: lines[:1])
+
+
+def _codes_among_the_texts(copy: Copy) -> None:
+    """One example of the text set is a caption with its media."""
+    ids = examples_of(copy, "golden")[0].input_ids.tolist()
+    edit_lines(copy.input("text_eval"), lambda lines: [*lines, {"id": "one-too-many", "input_ids": ids}])
+
+
+def _texts_alone(copy: Copy) -> None:
+    """Every example that holds more than text left away."""
+    edit_lines(copy.input("text_eval"), lambda lines: [line for line in lines if line["id"] != "one-too-many"])
+
+
 SHORT = "text_perplexity_change is"
 CONFIG = "compare config.json (tied head, rope, norms)"
 FAULTS = (
@@ -70,10 +86,16 @@ FAULTS = (
           ("S3.5",), "text_logit_gap is", CONFIG,
           lambda copy: _other_config(copy, _norm), "config", subtle=True, fix=_config_of_the_base),
     Fault("another-activation", "config.json names another activation than the weights were trained with.",
-          GATES, SHORT, CONFIG, lambda copy: _other_config(copy, _activation), "config", whole_run=True,
+          ("S3.5",), SHORT, CONFIG, lambda copy: _other_config(copy, _activation), "config", whole_run=True,
           fix=_config_of_the_base),
     Fault("a-norm-scaled", "A frozen norm was trained after all.",
           ("S3.5",), "text_logit_gap is", "a frozen tensor that moved shows here", _last_norm, "weights"),
+    Fault("one-text-alone", "The text set was cut to its first line: one text is no sample.",
+          GATES, "too few to tell", "give more with --text-eval", _one_text, "text_eval", unmeasured=True,
+          whole_run=True),
+    Fault("codes-among-the-texts", "One example with media slipped into the text set.",
+          GATES, "expected text ids", "leave specials and media away", _codes_among_the_texts, "text_eval", subtle=True,
+          unmeasured=True, whole_run=True, fix=_texts_alone),
     Fault("adapter-four-times-as-strong", "alpha of another run: the adapter works at four times its strength.",
           ("P1.4",), SHORT, "Lower the adapter's learning rate or rank", lambda copy: _alpha(copy, 4.0), "adapter",
           source="domain.md rows 16, 19", whole_run=True),

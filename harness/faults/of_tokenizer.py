@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from harness.faults.copies import Copy, NotApplicable
+from harness.faults.copies import Copy, NotApplicableError
 from harness.faults.fault import Fault
 from harness.files import read_json, write_json, write_text
 from harness.tokenizer import FILE_NAME as TOKENIZER
@@ -15,7 +15,7 @@ SAVE = "Save the checkpoint with the tokenizer that the vocabulary surgery wrote
 def _tokenizer(copy: Copy) -> tuple[Path, dict[str, Any]]:
     file = copy.ckpt / TOKENIZER
     if not file.is_file():
-        raise NotApplicable("the checkpoint has no tokenizer.json")
+        raise NotApplicableError("the checkpoint has no tokenizer.json")
     said: dict[str, Any] = read_json(file)
     return file, said
 
@@ -24,7 +24,7 @@ def _base_tokenizer(copy: Copy) -> None:
     file, _ = _tokenizer(copy)
     theirs = copy.input("base") / TOKENIZER
     if not theirs.is_file():
-        raise NotApplicable("the base has no tokenizer.json")
+        raise NotApplicableError("the base has no tokenizer.json")
     write_json(file, read_json(theirs))
 
 
@@ -41,7 +41,7 @@ def _swap_specials(copy: Copy) -> None:
     file, said = _tokenizer(copy)
     ours = [each for each in said["added_tokens"] if each["content"] in copy.bundle.space.special_tokens]
     if len(ours) < 2:
-        raise NotApplicable("the tokenizer's specials are no added tokens")
+        raise NotApplicableError("the tokenizer's specials are no added tokens")
     ours[0]["content"], ours[1]["content"] = ours[1]["content"], ours[0]["content"]
     write_json(file, said)
 

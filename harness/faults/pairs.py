@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from harness.examples import IGNORED, Example, Task, build_sequence, regions
-from harness.faults.copies import Copy, NotApplicable
+from harness.faults.copies import Copy, NotApplicableError
 from harness.faults.lines import Line, example_files, read_lines, write_lines
 from harness.token_space import TokenSpace
 
@@ -38,7 +38,7 @@ def edit_pairs(copy: Copy, name: str, tasks: Sequence[Task], edit: Callable[[lis
     """Change the pairs of a set's examples, task by task; `edit` is given and returns all of a task.
 
     Raises:
-        NotApplicable: the set has no example of these tasks.
+        NotApplicableError: the set has no example of these tasks.
     """
     space, found = copy.bundle.space, False
     for file in example_files(copy, name):
@@ -52,7 +52,7 @@ def edit_pairs(copy: Copy, name: str, tasks: Sequence[Task], edit: Callable[[lis
         if lines != read_lines(file):
             write_lines(file, lines)
     if not found:
-        raise NotApplicable(f"the {name} set has no example of {', '.join(tasks)}")
+        raise NotApplicableError(f"the {name} set has no example of {', '.join(tasks)}")
 
 
 def _pair(line: Line, space: TokenSpace) -> Pair:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harness.faults.copies import Copy, NotApplicable
+from harness.faults.copies import Copy, NotApplicableError
 from harness.files import file_sha256, read_json, write_json
 from harness.stage2 import MANIFEST_NAME, open_shards
 from harness.stage2_parquet import FOOTER_KEY
@@ -45,11 +45,11 @@ def shard_files(copy: Copy) -> list[Path]:
     """The shards, in order.
 
     Raises:
-        NotApplicable: there is none.
+        NotApplicableError: there is none.
     """
     files = [file.path for file in open_shards(copy.input("shards")).files]
     if not files:
-        raise NotApplicable("the shards' folder holds no shard")
+        raise NotApplicableError("the shards' folder holds no shard")
     return files
 
 
@@ -57,12 +57,12 @@ def shard_with(copy: Copy, modality: Modality) -> Path:
     """The last shard that holds a modality.
 
     Raises:
-        NotApplicable: none does.
+        NotApplicableError: none does.
     """
     for file in reversed(shard_files(copy)):
         if any(row.modality == modality and row.ids for row in read_rows(file)):
             return file
-    raise NotApplicable(f"the shards hold no {modality}")
+    raise NotApplicableError(f"the shards hold no {modality}")
 
 
 def edit_row(copy: Copy, modality: Modality, edit: Callable[[Row], object]) -> None:
@@ -143,13 +143,13 @@ def manifest_file(copy: Copy, *, required: bool = True) -> Path | None:
     """The shards' manifest.
 
     Raises:
-        NotApplicable: there is none, and one is required.
+        NotApplicableError: there is none, and one is required.
     """
     file = copy.input("shards") / MANIFEST_NAME
     if file.is_file():
         return file
     if required:
-        raise NotApplicable("the shards have no manifest")
+        raise NotApplicableError("the shards have no manifest")
     return None
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.bundle import ADAPTER_FILE, ROWS_FILE, ROWS_JSON
-from harness.faults.copies import Copy, NotApplicable, clone_tree
+from harness.faults.copies import Copy, NotApplicableError, clone_tree
 from harness.files import read_json, write_json
 from harness.new_rows import new_rows
 from harness.stored_model import Table, read_stored_model
@@ -72,11 +72,11 @@ def new_rows_of(copy: Copy, table: Table) -> Rows:
     """The new rows of a table; row 0 is the id `text_vocab_size`.
 
     Raises:
-        NotApplicable: the table has none of its own: the head is tied to the embedding.
+        NotApplicableError: the table has none of its own: the head is tied to the embedding.
     """
     spans = new_rows(copy.ckpt, copy.bundle.space)
     if table not in spans:
-        raise NotApplicable("the head is tied to the embedding")
+        raise NotApplicableError("the head is tied to the embedding")
     span = spans[table]
     return Rows(span.tensor.file, span.tensor.name, span.first, span.n_rows)
 
@@ -85,7 +85,7 @@ def head_rows_of(copy: Copy) -> Rows:
     """The new rows that logits are made of: the head's, or the embedding's where the two are tied."""
     try:
         return new_rows_of(copy, "lm_head")
-    except NotApplicable:
+    except NotApplicableError:
         return new_rows_of(copy, "embed")
 
 
@@ -93,12 +93,12 @@ def text_rows_of(copy: Copy, table: Table) -> Rows:
     """The frozen rows of a table: of the checkpoint where it is a whole model, else of its base.
 
     Raises:
-        NotApplicable: the table has no bytes of its own.
+        NotApplicableError: the table has no bytes of its own.
     """
     model = read_stored_model(copy.ckpt if copy.bundle.form == "whole" else copy.input("base"))
     stored = model.stored_table(table)
     if stored is None:
-        raise NotApplicable("the head is tied to the embedding")
+        raise NotApplicableError("the head is tied to the embedding")
     return Rows(stored.file, stored.name, 0, copy.bundle.space.text_vocab_size)
 
 
@@ -108,12 +108,12 @@ def frozen_tensor(copy: Copy, containing: str = "") -> StoredTensor:
     Of the checkpoint where it is a whole model, else of its base.
 
     Raises:
-        NotApplicable: there is none.
+        NotApplicableError: there is none.
     """
     model = read_stored_model(copy.ckpt if copy.bundle.form == "whole" else copy.input("base"))
     found = [tensor for name, tensor in sorted(model.others.items()) if containing in name]
     if not found:
-        raise NotApplicable(f"the model has no tensor of a name with {containing!r}")
+        raise NotApplicableError(f"the model has no tensor of a name with {containing!r}")
     return found[0]
 
 
@@ -121,11 +121,11 @@ def adapter_file(copy: Copy) -> Path:
     """The adapter's weights.
 
     Raises:
-        NotApplicable: the checkpoint has no adapter.
+        NotApplicableError: the checkpoint has no adapter.
     """
     file = copy.input("lora") / ADAPTER_FILE
     if not file.is_file():
-        raise NotApplicable("the checkpoint has no adapter")
+        raise NotApplicableError("the checkpoint has no adapter")
     return file
 
 
@@ -135,7 +135,7 @@ def as_whole(copy: Copy) -> None:
     The weights are the same, so that nothing but the form changes.
 
     Raises:
-        NotApplicable: the checkpoint has another form, or its rows are stored in another type than the base.
+        NotApplicableError: the checkpoint has another form, or its rows are stored in another type than the base.
     """
     import torch
     from safetensors.torch import load_file
@@ -144,7 +144,7 @@ def as_whole(copy: Copy) -> None:
     if bundle.form == "whole":
         return
     if bundle.form != "rows":
-        raise NotApplicable("the checkpoint is an adapter that holds the vocabulary's tables")
+        raise NotApplicableError("the checkpoint is an adapter that holds the vocabulary's tables")
     base, rows = copy.input("base"), load_file(copy.ckpt / ROWS_FILE)
     model, n_text = read_stored_model(base), bundle.space.text_vocab_size
     for file in {tensor.file for tensor in read_folder(base).values()}:
@@ -159,7 +159,7 @@ def as_whole(copy: Copy) -> None:
         def extend(tensors: Tensors, stored: StoredTensor = stored, name: str = name) -> None:
             text = tensors[stored.name][:n_text]
             if text.dtype != rows[name].dtype:
-                raise NotApplicable("the new rows are stored in another type than the base")
+                raise NotApplicableError("the new rows are stored in another type than the base")
             tensors[stored.name] = torch.cat([text, rows[name]])
 
         edit_tensors(copy, copy.ckpt / stored.file.name, extend)
@@ -175,7 +175,7 @@ def merge_adapter(copy: Copy, scale: float = 1.0, dtype: str = "float32") -> Non
     """Add `scale` times the adapter to the weights of a whole model, computed in a type; the adapter stays beside it.
 
     Raises:
-        NotApplicable: no whole model can be made of the checkpoint, or it has no adapter.
+        NotApplicableError: no whole model can be made of the checkpoint, or it has no adapter.
     """
     import torch
 

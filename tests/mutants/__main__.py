@@ -1,6 +1,6 @@
 """`make mutants`: mutate every judge, run its tests, and say which mutants no test notices.
 
-Ends with 1 where fewer than 85 % were killed, where one could not be tested, or where a survivor has no reason.
+Ends with 1 where fewer than 85 % were killed, or one could not be tested; names survivors that have no reason.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from tests.mutants.operators import register
-from tests.mutants.page import problems, table, write_page
+from tests.mutants.page import complaints, failures, table, write_page
 from tests.mutants.plan import ROOT, TARGET_PCT, Judge, read_plan
 from tests.mutants.reasons import read_reasons
 from tests.mutants.sessions import Session
@@ -35,14 +35,18 @@ def main() -> int:
     if not asked.report:
         for session in sessions:
             session.prepare(fresh=asked.fresh, survivors=asked.survivors)
-        run(sessions, asked.workers)
+        try:
+            run(sessions, asked.workers)
+        except KeyboardInterrupt:
+            print("interrupted; the same command goes on from here", flush=True)
+            os._exit(130)  # without waiting for threads whose copies are gone
     tallies = {session.judge.path: session.tally() for session in sessions if session.database.exists()}
     reasons = read_reasons()
     print(table(tallies))
-    if len(chosen) == len(plan.judges):
+    if len(tallies) == len(plan.judges) and all(tally.done == tally.n for tally in tallies.values()):
         write_page(plan, tallies, reasons)
-    wrong = problems(tallies, reasons, TARGET_PCT)
-    print("\n".join(wrong))
+    wrong = failures(tallies, TARGET_PCT)
+    print("\n".join([*complaints(tallies, reasons), *wrong]))
     return 1 if wrong else 0
 
 
@@ -56,26 +60,33 @@ def run(sessions: list[Session], n_workers: int) -> None:
     if waiting.empty():
         return
     tests = sorted({file for session in sessions for file in session.judge.files})
-    workers = [threading.Thread(target=_work, args=(waiting, tests), daemon=True) for _ in range(n_workers)]
-    for worker in workers:
-        worker.start()
+    # Here and not in the threads: an interruption ends them as they are, and the copies are to go all the same.
+    with tempfile.TemporaryDirectory(prefix="mutants-", ignore_cleanup_errors=True) as folder:
+        folders = [Path(folder, str(number)) for number in range(n_workers)]
+        workers = [threading.Thread(target=_work, args=(waiting, each, tests), daemon=True) for each in folders]
+        for worker in workers:
+            worker.start()
+        _watch(workers, sessions)
+
+
+def _watch(workers: list[threading.Thread], sessions: list[Session]) -> None:
     begun = time.monotonic()
-    while any(worker.is_alive() for worker in workers):
-        workers[0].join(EVERY_S) if workers[0].is_alive() else workers[-1].join(EVERY_S)
+    while alive := [worker for worker in workers if worker.is_alive()]:
+        alive[0].join(EVERY_S)
         done, of = (sum(each) for each in zip(*(session.progress() for session in sessions), strict=True))
         print(f"{done:,} of {of:,} mutants, {time.monotonic() - begun:,.0f} s", flush=True)
 
 
-def _work(waiting: "queue.SimpleQueue[Session]", tests: list[str]) -> None:
-    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        tree = copy_tree(Path(folder), tests)
-        try:
-            while True:
-                _exec(tree, waiting.get_nowait())
-        except queue.Empty:
-            return
-        finally:
-            tree.close()
+def _work(waiting: "queue.SimpleQueue[Session]", folder: Path, tests: list[str]) -> None:
+    folder.mkdir()
+    tree = copy_tree(folder, tests)
+    try:
+        while True:
+            _exec(tree, waiting.get_nowait())
+    except queue.Empty:
+        return
+    finally:
+        tree.close()
 
 
 def _exec(tree: Tree, session: Session) -> None:
@@ -99,7 +110,7 @@ def _pending(session: Session) -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="mutants", description=__doc__)
-    parser.add_argument("modules", nargs="*", help="only modules whose path holds one of these; docs are not written")
+    parser.add_argument("modules", nargs="*", help="only modules whose path holds one of these; no page is written")
     parser.add_argument(
         "--workers", type=int, default=2, help="copies of the tree that are tested at once (default: 2)"
     )

@@ -6,11 +6,11 @@ replacements for one `+` would count one weak test eleven times, or one strong o
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import cosmic_ray.plugins
 import parso
 from cosmic_ray.operators.operator import Example, Operator
-from parso.tree import NodeOrLeaf
 
 _COMPARISONS = (
     "Lt_LtE", "Lt_GtE", "LtE_Lt", "LtE_Gt", "Gt_GtE", "Gt_LtE", "GtE_Gt", "GtE_Lt", "Eq_NotEq", "NotEq_Eq",
@@ -27,6 +27,7 @@ _OTHERS = (
     "ZeroIterationForLoop",
 )  # fmt: skip
 _OURS = "judges"
+Node = Any  # of parso, which has no types
 
 OPERATORS = (
     *(f"core/ReplaceComparisonOperator_{each}" for each in _COMPARISONS),
@@ -40,7 +41,7 @@ OPERATORS = (
 class RemoveStatement(Operator):
     """Leaves a statement out that is a call, such as `accept(…)`, or that adds to a variable in place."""
 
-    def mutation_positions(self, node: NodeOrLeaf) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    def mutation_positions(self, node: Node) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
         """The statements of the kind, each once."""
         if node.parent is None or node.parent.type != "simple_stmt":
             return
@@ -49,7 +50,7 @@ class RemoveStatement(Operator):
         if called or added:
             yield node.start_pos, node.end_pos
 
-    def mutate(self, node: NodeOrLeaf, index: int) -> NodeOrLeaf:
+    def mutate(self, node: Node, index: int) -> Node:
         """`pass` in its place."""
         assert index == 0
         return parso.parse(f"{node.get_first_leaf().prefix}pass")

@@ -18,13 +18,19 @@ def table(tallies: Tallies) -> str:
     """A row for every module, and one for all."""
     rows = ["| module | mutants | killed | survived | killed, % |", "|---|---|---|---|---|"]
     for module, tally in tallies.items():
-        rows.append(f"| {module} | {tally.n} | {tally.killed} | {tally.n - tally.killed} | {tally.killed_pct:.1f} |")
-    n, killed = sum(each.n for each in tallies.values()), sum(each.killed for each in tallies.values())
-    rows.append(f"| **all** | **{n:,}** | **{killed:,}** | **{n - killed}** | **{100 * killed / max(1, n):.1f}** |")
+        left = f" ({tally.n - tally.done} not tested)" if tally.done < tally.n else ""
+        lived = f"{len(tally.survivors)}{left}"
+        rows.append(f"| {module} | {tally.n} | {tally.killed} | {lived} | {tally.killed_pct:.1f} |")
+    n, killed, lived = (sum(each) for each in zip(*map(_counts, tallies.values()), strict=True))
+    rows.append(f"| **all** | **{n:,}** | **{killed:,}** | **{lived}** | **{100 * killed / max(1, n):.1f}** |")
     return "\n".join(rows)
 
 
-def problems(tallies: Tallies, reasons: tuple[Reason, ...], target_pct: float) -> list[str]:
+def _counts(tally: Tally) -> tuple[int, int, int]:
+    return tally.n, tally.killed, len(tally.survivors)
+
+
+def failures(tallies: Tallies, target_pct: float) -> list[str]:
     """What a run has to be red for."""
     found = []
     n, killed = sum(each.n for each in tallies.values()), sum(each.killed for each in tallies.values())
@@ -33,6 +39,13 @@ def problems(tallies: Tallies, reasons: tuple[Reason, ...], target_pct: float) -
     for module, tally in tallies.items():
         if tally.done < tally.n:
             found.append(f"{module}: {tally.n - tally.done} mutants were not tested; run again")
+    return found
+
+
+def complaints(tallies: Tallies, reasons: tuple[Reason, ...]) -> list[str]:
+    """Survivors that nobody has given a reason for, and reasons that have no survivor any more."""
+    found = []
+    for module, tally in tallies.items():
         found += [
             f"{module}:{each.line}: no reason for {each.name}"
             for each in tally.survivors

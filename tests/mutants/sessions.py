@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from cosmic_ray.work_db import WorkDB, WorkResultStorage, use_db
 from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkResult
 
 from tests.mutants.names import Mutant, name_of
+from tests.mutants.operators import OPERATORS
 from tests.mutants.places import Places
 from tests.mutants.plan import ROOT, Judge
 
@@ -114,7 +116,7 @@ class Session:
 
     def _key(self) -> dict[str, str]:
         """Of the mutants themselves, and of the tests."""
-        module = [self.judge.source.encode(), Path(__file__).with_name("operators.py").read_bytes()]
+        module = [self.judge.source.encode(), str(OPERATORS).encode()]
         tests = [(ROOT / file).read_bytes() for file in self.judge.files]
         return {"module": _digest(module), "tests": _digest([*tests, str(self.judge.tests).encode()])}
 
@@ -127,7 +129,7 @@ class Session:
                 if why := places.why_not(mutation.operator_name, mutation.start_pos, mutation.end_pos):
                     db.set_result(item.job_id, WorkResult(worker_outcome=WorkerOutcome.SKIPPED, output=why))
 
-    def _forget(self, which) -> None:  # type: ignore[no-untyped-def]
+    def _forget(self, which: Callable[[WorkResult], bool]) -> None:
         with use_db(self.database, WorkDB.Mode.open) as db:
             ids = [id_ for id_, result in db.results if which(result)]
             with db._session_maker.begin() as session:

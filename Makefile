@@ -44,9 +44,12 @@ bench: $(READY)
 
 # Every known fault planted in copies of the finished demo and of its twin with tied embeddings; writes docs/faults.md.
 catalogue: $(READY)
-	$(BIN)/python -m training demo --runs $(dir $(RUNS))demo
+	$(BIN)/python -m training demo --runs $(RUNS)
+	@mkdir -p $(dir $(RUNS))tied  # the twin has the demo's media and codecs
+	cp -an $(RUNS)/media $(RUNS)/codecs $(RUNS)/.training-run.json $(dir $(RUNS))tied
 	$(BIN)/python -m training demo --recipe tied --runs $(dir $(RUNS))tied
-	CATALOGUE_RUNS=$(dir $(RUNS)) $(BIN)/python -m pytest tests/test_catalogue.py -s
+	CATALOGUE_RUNS=$(dir $(RUNS)) $(BIN)/python -m pytest tests/test_catalogue.py -s -k "whole_catalogue"
+	CATALOGUE_RUNS=$(dir $(RUNS)) $(BIN)/python -m pytest tests/test_catalogue.py -n 2 -k "following_the_advice"
 	$(BIN)/python -m gates.selftest.document docs/faults.md $(dir $(RUNS))catalogue/*/*/selftest.json
 
 # Whether the tests notice when a judge judges otherwise (docs/mutants.md). Not part of `make test`.

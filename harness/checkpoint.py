@@ -47,7 +47,7 @@ _NO_WEIGHTS = ("bundle.json", RECORD_NAME)
 
 
 def spread(examples: tuple[TextExample, ...], limit: int | None) -> tuple[TextExample, ...]:
-    """Some of the texts, from the first to the last: files are sorted by source, and their beginning is of one alone."""
+    """Some of the texts, from the first to the last: files are sorted by source, and their beginning is of one."""
     if limit is None or limit >= len(examples):
         return examples
     return tuple(examples[int(i)] for i in np.linspace(0, len(examples) - 1, limit))

@@ -23,6 +23,7 @@ from harness.faults.copies import (
     NotApplicableError,
     changed_files,
     clone,
+    clone_tree,
     copy_checkpoint,
     original_is_untouched,
 )
@@ -191,9 +192,10 @@ def test_a_copy_shares_what_it_does_not_change_and_spares_the_original(tiny: Tin
     assert changed_files(plain, broken) == [
         "stage4/checkpoint_20/trainable_rows.json", "stage4/checkpoint_20/trainable_rows.safetensors",
     ]  # fmt: skip
-    shared, own = broken.input("base") / "model.safetensors", tiny.base / "model.safetensors"
-    # A hard link of the original, or a reflink, which has no other name.
+    shared, own = (copy.input("base") / "model.safetensors" for copy in (broken, plain))
+    # A hard link of the other copy, or a reflink, which has no other name; never a link of an original so small.
     assert shared.samefile(own) or shared.stat().st_nlink == 1
+    assert not shared.samefile(tiny.base / "model.safetensors")
 
 
 def test_a_copy_is_judged_by_its_own_files_alone(tiny: Tiny, tmp_path: Path) -> None:
@@ -207,6 +209,21 @@ def test_a_copy_is_judged_by_its_own_files_alone(tiny: Tiny, tmp_path: Path) -> 
 def test_writing_to_the_original_is_found(tiny: Tiny) -> None:
     with pytest.raises(RuntimeError, match=r"token_space\.json"), original_is_untouched(open_bundle(tiny.ckpt)):
         write_text(tiny.ckpt / "token_space.json", "{}")
+
+
+def test_a_copy_never_goes_where_something_is(tiny: Tiny, tmp_path: Path) -> None:
+    source, before = open_bundle(tiny.ckpt), tree_sha256(tiny.root)
+    plain = copy_checkpoint(source, "stage4", tmp_path / "plain")
+
+    # What lies there is hard links of the original: writing to them would destroy it.
+    with pytest.raises(FileExistsError):
+        copy_checkpoint(source, "stage4", tmp_path / "plain")
+    with pytest.raises(FileExistsError):
+        clone(plain, tmp_path / "plain")
+    with pytest.raises(FileExistsError):
+        clone_tree(tiny.ckpt, plain.ckpt)
+
+    assert tree_sha256(tiny.root) == before
 
 
 def test_a_file_outside_the_copy_is_not_given_away(tiny: Tiny, tmp_path: Path) -> None:
@@ -224,6 +241,19 @@ def test_a_fault_that_changes_no_byte_is_not_planted(tiny: Tiny, tmp_path: Path)
 
     with pytest.raises(NotApplicableError, match=NO_CHANGE):
         plant(replace(FAULT, inject=save_again), plain, clone(plain, tmp_path / "copy"))
+
+
+def test_a_fault_that_writes_through_a_link_is_found(tiny: Tiny, tmp_path: Path) -> None:
+    plain = copy_checkpoint(open_bundle(tiny.ckpt), "stage4", tmp_path / "plain")
+    copy = clone(plain, tmp_path / "copy")
+
+    def write_through(copy: Any) -> None:
+        (copy.ckpt / "bundle.json").write_text("{}")
+
+    if not (copy.ckpt / "bundle.json").samefile(plain.ckpt / "bundle.json"):
+        pytest.skip("this file system has reflinks, through which nothing can be written")
+    with pytest.raises(RuntimeError, match="wrote through a link"):
+        plant(replace(FAULT, inject=write_through), plain, copy)
 
 
 # ---------------------------------------------------------------------- the whole of it

@@ -20,6 +20,7 @@ from harness.faults.copies import (
     clone,
     copy_checkpoint,
     original_is_untouched,
+    stamps,
 )
 from harness.faults.fault import Fault, Harmless
 from harness.progress import Listener
@@ -162,8 +163,12 @@ def plant(entry: Fault | Harmless, plain: Copy, copy: Copy) -> list[str]:
 
     Raises:
         NotApplicableError: the copy has no place for it, or no byte changed: in bfloat16, say, some are silently none.
+        RuntimeError: it wrote into the copy that all others are made of.
     """
+    before = stamps(plain.root)
     entry.inject(copy)
+    if stamps(plain.root) != before:
+        raise RuntimeError(f"{entry.name} wrote through a link into {plain.root}")
     changed = changed_files(plain, copy)
     if not changed:
         raise NotApplicableError(NO_CHANGE)

@@ -23,6 +23,8 @@ from harness.results import Stage
 
 # Linux: make a file share another one's blocks until either is written to. ioctl_ficlone(2).
 FICLONE = 0x40049409
+# Of the original, what is smaller is copied and not linked, so that hardly anything of it can be written through to.
+COPIED_BELOW_BYTES = 64 * 2**20
 _NO_REFLINK = (errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.EPERM, errno.ENOSYS)
 
 
@@ -112,9 +114,11 @@ def copy_checkpoint(source: Bundle, stage: Stage, root: Path) -> Copy:
 
     Raises:
         HarnessError: an input is missing, so that the original itself cannot be judged as it stands.
+        FileExistsError: the folder is there already.
     """
+    root.mkdir(parents=True)  # never into a folder that is there: its files may be links of the original's
     ckpt = root / stage / source.path.name
-    clone_tree(source.path, ckpt)
+    clone_tree(source.path, ckpt, copied_below=COPIED_BELOW_BYTES)
     places: dict[str, Path] = {}
     for name, path in source.inputs.items():
         if not path.exists():
@@ -123,7 +127,7 @@ def copy_checkpoint(source: Bundle, stage: Stage, root: Path) -> Copy:
             places[name] = ckpt / path.relative_to(source.path)
         else:
             places[name] = root / name / path.name
-            clone_tree(path, places[name])
+            clone_tree(path, places[name], copied_below=COPIED_BELOW_BYTES)
     pointers = {name: os.path.relpath(place, ckpt) for name, place in places.items()}
     declared = {"format": "checkpoint-bundle/1", "stage": 3 if stage == "stage3" else 4, "decoding": source.decoding}
     write_json(ckpt / "bundle.json", declared | ({} if source.step is None else {"step": source.step}) | pointers)
@@ -133,19 +137,26 @@ def copy_checkpoint(source: Bundle, stage: Stage, root: Path) -> Copy:
 
 
 def clone(copy: Copy, root: Path) -> Copy:
-    """Another copy of a copy."""
+    """Another copy of a copy, in a folder that is not there yet."""
+    root.mkdir(parents=True)
     clone_tree(copy.root, root)
     return Copy(root, root / copy.ckpt.relative_to(copy.root), copy.stage)
 
 
-def clone_tree(source: Path, target: Path) -> None:
-    """Copy a file or a folder, hidden files left out; bytes are shared with the source as long as nobody edits them."""
+def clone_tree(source: Path, target: Path, *, copied_below: int = 0) -> None:
+    """Copy a file or a folder, hidden files left out; bytes are shared with the source as long as nobody edits them.
+
+    Args:
+        source: a file or a folder.
+        target: its new name; files of it must not be there yet.
+        copied_below: files of fewer bytes get bytes of their own at once.
+    """
     if source.is_file():
-        _clone_file(source, target)
+        _clone_file(source, target, copied_below)
         return
     target.mkdir(parents=True, exist_ok=True)
     for path in _files_below(source):
-        _clone_file(path, target / path.relative_to(source))
+        _clone_file(path, target / path.relative_to(source), copied_below)
 
 
 def changed_files(before: Copy, after: Copy) -> list[str]:
@@ -172,6 +183,11 @@ def original_is_untouched(source: Bundle) -> Iterator[None]:
     if (now := _stamp(source)) != before:
         changed = sorted({name for name, _ in before ^ now})
         raise RuntimeError(f"the original was written to: {', '.join(changed[:5])}. This is a fault of the self-test.")
+
+
+def stamps(folder: Path) -> set[tuple[str, tuple[int, int]]]:
+    """Every file below a folder with its size and its time of change."""
+    return {(str(file), (file.stat().st_size, file.stat().st_mtime_ns)) for file in _files_below(folder)}
 
 
 def _stamp(source: Bundle) -> set[tuple[str, tuple[int, int]]]:
@@ -204,9 +220,19 @@ def _files_below(folder: Path) -> list[Path]:
     return found
 
 
-def _clone_file(source: Path, target: Path) -> None:
+def _clone_file(source: Path, target: Path, copied_below: int) -> None:
+    """Share a file's bytes under another name.
+
+    Raises:
+        FileExistsError: something is there. It may be a link of an original, which writing would destroy.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     source = source.resolve()
+    if target.exists():
+        raise FileExistsError(f"{target} is there already; a copy goes where nothing is")
+    if source.stat().st_size < copied_below:
+        shutil.copy2(source, target)
+        return
     if _reflink(source, target):
         shutil.copystat(source, target)
         return
@@ -217,7 +243,7 @@ def _clone_file(source: Path, target: Path) -> None:
 
 
 def _reflink(source: Path, target: Path) -> bool:
-    with source.open("rb") as read, target.open("wb") as write:
+    with source.open("rb") as read, target.open("xb") as write:
         try:
             fcntl.ioctl(write.fileno(), FICLONE, read.fileno())
         except OSError as error:

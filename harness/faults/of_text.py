@@ -9,8 +9,6 @@ from harness.faults.lines import edit_lines, examples_of
 from harness.faults.weights import Tensors, adapter_file, as_whole, edit_tensors, edit_values, frozen_tensor
 from harness.files import write_json
 
-GATES = ("S3.5", "P1.4")
-
 
 def _other_config(copy: Copy, change: Any) -> None:
     as_whole(copy)
@@ -91,11 +89,11 @@ FAULTS = (
     Fault("a-norm-scaled", "A frozen norm was trained after all.",
           ("S3.5",), "text_logit_gap is", "a frozen tensor that moved shows here", _last_norm, "weights"),
     Fault("one-text-alone", "The text set was cut to its first line: one text is no sample.",
-          GATES, "too few to tell", "give more with --text-eval", _one_text, "text_eval", unmeasured=True,
+          ("S3.5",), "too few to tell", "give more with --text-eval", _one_text, "text_eval", unmeasured=True,
           whole_run=True),
     Fault("codes-among-the-texts", "One example with media slipped into the text set.",
-          GATES, "expected text ids", "leave specials and media away", _codes_among_the_texts, "text_eval", subtle=True,
-          unmeasured=True, whole_run=True, fix=_texts_alone),
+          ("S3.5",), "expected text ids", "leave specials and media away", _codes_among_the_texts, "text_eval",
+          subtle=True, unmeasured=True, whole_run=True, fix=_texts_alone),
     Fault("adapter-four-times-as-strong", "alpha of another run: the adapter works at four times its strength.",
           ("P1.4",), SHORT, "Lower the adapter's learning rate or rank", lambda copy: _alpha(copy, 4.0), "adapter",
           source="domain.md rows 16, 19", whole_run=True),

@@ -16,18 +16,20 @@ INTRODUCTION = Path(__file__).with_name("introduction.md")
 
 def table(tallies: Tallies) -> str:
     """A row for every module, and one for all."""
-    rows = ["| module | mutants | killed | survived | killed, % |", "|---|---|---|---|---|"]
+    head = "| module | mutants | tested | killed | survived | killed, % of the tested |"
+    rows = [head, "|---|---|---|---|---|---|"]
     for module, tally in tallies.items():
-        left = f" ({tally.n - tally.done} not tested)" if tally.done < tally.n else ""
-        lived = f"{len(tally.survivors)}{left}"
-        rows.append(f"| {module} | {tally.n} | {tally.killed} | {lived} | {tally.killed_pct:.1f} |")
-    n, killed, lived = (sum(each) for each in zip(*map(_counts, tallies.values()), strict=True))
-    rows.append(f"| **all** | **{n:,}** | **{killed:,}** | **{lived}** | **{100 * killed / max(1, n):.1f}** |")
+        share = f"{100 * tally.killed / tally.done:.1f}" if tally.done else "–"
+        counts = f"{tally.n} | {tally.done} | {tally.killed} | {len(tally.survivors)}"
+        rows.append(f"| {module} | {counts} | {share} |")
+    n, done, killed, lived = (sum(each) for each in zip(*map(_counts, tallies.values()), strict=True))
+    share = f"{100 * killed / max(1, done):.1f}"
+    rows.append(f"| **all** | **{n:,}** | **{done:,}** | **{killed:,}** | **{lived}** | **{share}** |")
     return "\n".join(rows)
 
 
-def _counts(tally: Tally) -> tuple[int, int, int]:
-    return tally.n, tally.killed, len(tally.survivors)
+def _counts(tally: Tally) -> tuple[int, int, int, int]:
+    return tally.n, tally.done, tally.killed, len(tally.survivors)
 
 
 def failures(tallies: Tallies, target_pct: float) -> list[str]:
@@ -65,9 +67,11 @@ def write_page(plan: Plan, tallies: Tallies, reasons: tuple[Reason, ...]) -> Non
     for tally in tallies.values():
         for why, n in tally.left_out.items():
             skipped[why] = skipped.get(why, 0) + n
+    n, done = (sum(each) for each in zip(*((t.n, t.done) for t in tallies.values()), strict=True))
+    sample = "" if done == n else f" {done:,} of {n:,} were tested so far, drawn at random within each module."
     parts = [
         INTRODUCTION.read_text(encoding="utf-8").rstrip(),
-        f"## What became of them\n\nAsked for: {TARGET_PCT:g} % killed.\n\n{table(tallies)}",
+        f"## What became of them\n\nAsked for: {TARGET_PCT:g} % killed.{sample}\n\n{table(tallies)}",
         "## What is not mutated\n\n" + "\n".join(
             [*(f"- `{path}`: {why}" for path, why in plan.left_out.items()),
              *(f"- {why}: {n:,} mutants of the modules above" for why, n in sorted(skipped.items()))]),

@@ -42,11 +42,6 @@ class Tally:
         """Mutants whose fate is known."""
         return self.killed + len(self.survivors)
 
-    @property
-    def killed_pct(self) -> float:
-        """Of all mutants, in per cent: one that was not tested counts as one that lives."""
-        return 100 * self.killed / self.n if self.n else 100.0
-
 
 @dataclass(frozen=True)
 class Session:

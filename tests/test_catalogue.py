@@ -30,7 +30,7 @@ SMOKE = (
     "nan-in-a-row-never-sampled", "adapter-rank-not-as-configured", "one-bit-of-a-text-row", "merged-in-bfloat16",
     "two-rows-equal", "prompts-rolled-by-one", "sounds-never-end",
 )  # fmt: skip
-SMOKE_HARMLESS = ("the-same-as-a-whole-model", "adapter-in-a-folder-of-its-own", "base-in-two-shards")
+SMOKE_HARMLESS = ("the-same-as-a-whole-model", "adapter-in-a-folder-of-its-own")
 
 
 # ---------------------------------------------------------------------- what the entries say

@@ -44,7 +44,7 @@ USAGE = {
     "surgery without a base": (["surgery", "--shards", "x", "--out", "y"], "Missing option '--base'"),
     "a noise that is none": (["surgery", "--base", "x", "--shards", "x", "--out", "y", "--noise", "much"], "--noise"),
     "a step of the demo": (["demo", "stage5"], "'stage5' is none of "),
-    "a recipe of the demo": (["demo", "--recipe", "large"], "'large' is none of demo, small"),
+    "a recipe of the demo": (["demo", "--recipe", "large"], "'large' is none of demo, tied, small"),
 }
 
 

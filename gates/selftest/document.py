@@ -30,6 +30,8 @@ The checkpoint is only read: copies share its bytes (reflinks or hard links) unt
 every fault that applies is caught and nothing harmless is taken for one, 1 when not, 10 when a gate is red without any
 fault, so that its faults cannot be told. `--max-examples N` says on how many examples a task: 64 by default, 0 for all.
 Faults that leave weights and examples alone cost no forward pass.
+
+In brackets stands where a fault was seen: a row of the project's list of faults in the wild (domain.md).
 """
 
 

@@ -68,7 +68,7 @@ def write_page(plan: Plan, tallies: Tallies, reasons: tuple[Reason, ...]) -> Non
         for why, n in tally.left_out.items():
             skipped[why] = skipped.get(why, 0) + n
     n, done = (sum(each) for each in zip(*((t.n, t.done) for t in tallies.values()), strict=True))
-    sample = "" if done == n else f" {done:,} of {n:,} were tested so far, drawn at random within each module."
+    sample = "" if done == n else f" {done:,} of {n:,} were tested so far: a module without a figure was not reached."
     parts = [
         INTRODUCTION.read_text(encoding="utf-8").rstrip(),
         f"## What became of them\n\nAsked for: {TARGET_PCT:g} % killed.{sample}\n\n{table(tallies)}",

@@ -116,6 +116,7 @@ def copy_checkpoint(source: Bundle, stage: Stage, root: Path) -> Copy:
         HarnessError: an input is missing, so that the original itself cannot be judged as it stands.
         FileExistsError: the folder is there already.
     """
+    root = root.resolve()  # as a bundle's inputs are, which tell by it whether they are the copy's own
     root.mkdir(parents=True)  # never into a folder that is there: its files may be links of the original's
     ckpt = root / stage / source.path.name
     clone_tree(source.path, ckpt, copied_below=COPIED_BELOW_BYTES)
@@ -138,6 +139,7 @@ def copy_checkpoint(source: Bundle, stage: Stage, root: Path) -> Copy:
 
 def clone(copy: Copy, root: Path) -> Copy:
     """Another copy of a copy, in a folder that is not there yet."""
+    root = root.resolve()
     root.mkdir(parents=True)
     clone_tree(copy.root, root)
     return Copy(root, root / copy.ckpt.relative_to(copy.root), copy.stage)

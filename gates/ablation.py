@@ -1,6 +1,7 @@
 """What the ablation gates share: how media are judged, and what is kept beside the judgements."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -24,6 +25,32 @@ class MediaRule:
     min_win_rate: float | None = None
     min_gap_nats: float | None = None
     min_gap_pct: float | None = None
+
+
+class MediaThresholds(Protocol):
+    """The numbers that both stages have for destroyed media."""
+
+    min_win_rate_shuffled_media: float
+    min_gap_shuffled_media_nats: float
+    min_gap_shuffled_media_pct: float
+    min_win_rate_noise_media: float
+    min_gap_noise_media_nats: float
+    min_gap_noise_media_pct: float
+
+
+def media_rules(thresholds: MediaThresholds, constant: MediaRule) -> dict[str, MediaRule]:
+    """What each way to destroy the media must do to the loss of the text; `constant` media differ by stage."""
+    destroyed = MediaRule(
+        min_win_rate=thresholds.min_win_rate_shuffled_media,
+        min_gap_nats=thresholds.min_gap_shuffled_media_nats,
+        min_gap_pct=thresholds.min_gap_shuffled_media_pct,
+    )
+    noise = MediaRule(
+        min_win_rate=thresholds.min_win_rate_noise_media,
+        min_gap_nats=thresholds.min_gap_noise_media_nats,
+        min_gap_pct=thresholds.min_gap_noise_media_pct,
+    )
+    return {"shuffled": destroyed, "swapped": destroyed, "noise": noise, "constant": constant}
 
 
 def judge_media_ablation(

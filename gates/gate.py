@@ -2,19 +2,14 @@
 
 import copy
 import math
-import operator
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from harness.results import Confidence, Measurement, Op, Priority
+from harness.results import RULES, Confidence, Measurement, Op, Priority
 
 MARKER = "gate"
-_RULES: dict[Op, Callable[[float, float], bool]] = {
-    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq,
-}  # fmt: skip
 _JUDGED = ("measurements", "details", "failures", "unclear")  # of Accept: what judging fills
 
 
@@ -62,7 +57,7 @@ def confidence_of(measurement: Measurement, op: Op, threshold: float) -> Confide
     """On which side of the threshold the whole 95 % interval lies; None for a figure without an interval."""
     if measurement.low is None or measurement.high is None:
         return None
-    rule = _RULES[op]
+    rule = RULES[op]
     sides = rule(measurement.low, threshold), rule(measurement.high, threshold)
     return "proven" if all(sides) else "borderline" if any(sides) else "refuted"
 
@@ -109,7 +104,7 @@ class Accept:
         if measurement.value is None or not math.isfinite(measurement.value):
             self.failures.append(f"{measurement.name} could not be computed from {measurement.n} examples")
             return False
-        passed = _RULES[op](measurement.value, threshold)
+        passed = RULES[op](measurement.value, threshold)
         sentence = f"{measurement.name} is {_figure(measurement)}, asked for {op} {threshold:g}"
         must_be_proven = proven or self.strict or measurement.n < recommended_n
         if must_be_proven and confidence not in (None, "proven"):

@@ -13,6 +13,8 @@ from harness.results import EvidenceUse, GateResult, Outcome
 
 PROPERTY = "gate_result"
 EVIDENCE_PROPERTY = "evidence_use"
+# How bad an outcome is: of two results of one gate, the worse one stands.
+SEVERITY: dict[Outcome, int] = {"pass": 0, "not_run": 1, "error": 2, "fail": 3}
 UNEXPECTED = "unexpected"  # in details: the type of what a gate raised that is neither a judgement nor a known defect
 
 

@@ -16,17 +16,15 @@ import pytest
 from gates.gate import Gate
 from gates.lock import OutLock
 from gates.options import RunOptions
-from gates.outcomes import results_in, uses_in
+from gates.outcomes import SEVERITY, results_in, uses_in
 from gates.verdict import criteria_of, demoted, make_verdict, not_run, run_info
 from harness.bundle import Bundle, open_bundle
 from harness.errors import HarnessError
 from harness.evidence import Use
-from harness.results import EXIT_CODES, GateResult, Outcome, Verdict, write_verdict
+from harness.results import EXIT_CODES, GateResult, Verdict, write_verdict
 
 VERDICT_FILE = "verdict.json"
 PAGES = ("report.html", "summary.md")
-# How bad an outcome is: of two results of one gate, the worse one stands.
-_SEVERITY: dict[Outcome, int] = {"pass": 0, "not_run": 1, "error": 2, "fail": 3}
 _ENDED_EARLY = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR)
 NOT_WHOLE = "Not a whole run, or one that did not end well: run all gates again."
 
@@ -95,7 +93,7 @@ class GateSession:
         self.skipped |= bool(results) and (report.skipped or hasattr(report, "wasxfail"))
         for result in results:
             known = self.results.get(result.id)
-            if known is None or _SEVERITY[result.outcome] > _SEVERITY[known.outcome]:
+            if known is None or SEVERITY[result.outcome] > SEVERITY[known.outcome]:
                 self.results[result.id] = result
         return results
 

@@ -139,16 +139,21 @@ def tree_sha256(folder: Path, suffixes: tuple[str, ...] | None = None, leave_out
         suffixes: only files that end so; all files when None.
         leave_out: names of files that do not count.
     """
-    found = []
-    for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder)
-        hidden = any(part.startswith(".") for part in relative.parts)
-        wanted = path.name not in leave_out and (suffixes is None or path.name.endswith(suffixes))
-        if path.is_file() and not hidden and wanted:
-            found.append((relative.as_posix(), path))
+    found = [
+        (path.relative_to(folder).as_posix(), path)
+        for path in files_below(folder)
+        if path.name not in leave_out and (suffixes is None or path.name.endswith(suffixes))
+    ]
     digests = _files_sha256([path for _, path in found])
     lines = [f"{digests[path]}  {name}\n" for name, path in found]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def files_below(folder: Path) -> list[Path]:
+    """The files of a folder down to its leaves, sorted by path; hidden files and folders are left out."""
+    found = sorted(folder.rglob("*"))
+    hidden = (any(part.startswith(".") for part in path.relative_to(folder).parts) for path in found)
+    return [path for path, is_hidden in zip(found, hidden, strict=True) if not is_hidden and path.is_file()]
 
 
 def _files_sha256(paths: list[Path]) -> dict[Path, str]:

@@ -4,6 +4,8 @@ No torch here: reports are rendered from these objects alone, without a model.
 """
 
 import math
+import operator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +21,10 @@ Priority = Literal["P0", "P1"]
 Stage = Literal["stage3", "stage4"]
 Decision = Literal["PROMOTE", "REJECT", "INCOMPLETE"]
 
+# What each rule asks of a value and its threshold.
+RULES: dict[Op, Callable[[float, float], bool]] = {
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq,
+}  # fmt: skip
 EXIT_CODES: dict[Decision, int] = {"PROMOTE": 0, "REJECT": 1, "INCOMPLETE": 10}
 FORMAT: Literal["gate-verdict/1"] = "gate-verdict/1"
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from tests.forms import EMBEDDING, HEAD, edit_header, edit_tensors, header_of, reshard, write_raw
+from harness.faults.weights import reshard
+from tests.forms import EMBEDDING, HEAD, edit_header, edit_tensors, header_of, write_raw
 from tests.tiny import Tiny, edit_json
 
 ROWS = "trainable_rows.safetensors"

@@ -14,6 +14,8 @@ os.environ.pop("GITHUB_STEP_SUMMARY", None)
 import pytest
 
 from harness.token_space import TokenSpace, parse_token_space
+from reports.render import RenderedReport, render
+from tests.report_world import rich_verdict, write_picture
 from tests.small_run import CACHE, train_small
 from tests.tiny import Tiny, token_space_object, write_tiny
 
@@ -61,3 +63,23 @@ def small_run() -> Path:
     """The small demo run, which no test may change."""
     train_small()
     return CACHE
+
+
+@pytest.fixture(scope="session")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> RenderedReport:
+    """A report with something in every section, and hostile text wherever text can stand; no test may change it."""
+    out = tmp_path_factory.mktemp("report") / "out"
+    write_picture(out.parent / "secret.png", 7)
+    return render(out, rich_verdict(out))
+
+
+@pytest.fixture(scope="session")
+def page(rendered: RenderedReport) -> str:
+    """Its page."""
+    return rendered.html.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def summary(rendered: RenderedReport) -> str:
+    """Its summary."""
+    return rendered.summary.read_text(encoding="utf-8")

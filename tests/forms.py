@@ -62,19 +62,6 @@ def edit_tensors(file: Path, edit: Callable[[Tensors], Any]) -> None:
     assert file.read_bytes() != before, f"the edit changed nothing in {file}"
 
 
-def reshard(folder: Path, n_files: int = 3) -> None:
-    """model.safetensors as several files and an index."""
-    tensors = load_file(folder / "model.safetensors")
-    (folder / "model.safetensors").unlink()
-    names = sorted(tensors)
-    weight_map = {}
-    for i in range(n_files):
-        file = f"model-{i + 1:05d}-of-{n_files:05d}.safetensors"
-        save_file({name: tensors[name] for name in names[i::n_files]}, folder / file, metadata={"format": "pt"})
-        weight_map |= dict.fromkeys(names[i::n_files], file)
-    write_json(folder / "model.safetensors.index.json", {"metadata": {}, "weight_map": weight_map})
-
-
 def header_of(file: Path) -> tuple[dict[str, Any], bytes]:
     """A safetensors file's header and its data."""
     raw = file.read_bytes()

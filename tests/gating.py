@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gates.options import GATES_ROOT
+from gates.selftest.runs import file_of
 
 INI = str(GATES_ROOT / "run.ini")
 
@@ -22,11 +23,8 @@ def run_gates(pytester: pytest.Pytester, stage: str, ckpt: Path, *args: str) -> 
 
 def run_gate(pytester: pytest.Pytester, gate_id: str, ckpt: Path, *args: str) -> dict[str, Any]:
     """One gate's result: the object in verdict.json's `gates`. `gate_id` as in design: P0.1, S3.3, …"""
-    stage = "stage3" if gate_id.startswith("S3") else "stage4"
-    stem = f"test_{gate_id.replace('.', '').lower()}_*.py"
-    (file,) = (GATES_ROOT / stage).glob(stem)
     out = pytester.path / "out"
-    options = ["-c", INI, "-p", "gates.plugin", str(file), f"--ckpt={ckpt}", f"--out={out}", *args]
+    options = ["-c", INI, "-p", "gates.plugin", str(file_of(gate_id)), f"--ckpt={ckpt}", f"--out={out}", *args]
     pytester.runpytest_inprocess(*options)
     verdict = json.loads((out / "verdict.json").read_text())
     (found,) = [gate for gate in verdict["gates"] if gate["id"] == gate_id]

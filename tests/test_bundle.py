@@ -12,13 +12,13 @@ from safetensors.torch import load_file, save_file
 
 from harness.bundle import open_bundle
 from harness.errors import BundleError, MissingInputError
+from harness.faults.weights import reshard
 from harness.model import load_model
 from tests.bundle_defects import DEFECTS, adapter_of, base_of, merged_of, peft_of, put, rows_of, write_pickle
 from tests.forms import (
     EMBEDDING,
     HEAD,
     edit_tensors,
-    reshard,
     write_adapter_form,
     write_whole,
 )

@@ -12,10 +12,11 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
+from harness.faults.weights import reshard
 from harness.files import write_json
 from tests import parameter_files as files
 from tests.forms import EMBEDDING as EMBED
-from tests.forms import HEAD, Tensors, edit_tensors, reshard, write_adapter_form
+from tests.forms import HEAD, Tensors, edit_tensors, write_adapter_form
 from tests.gating import findings, run_gate
 from tests.parameter_files import NORM, PROJECTION, Defect, write_whole
 from tests.tiny import TEXT, Tiny, edit_json, write_tiny

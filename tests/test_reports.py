@@ -11,25 +11,8 @@ from harness.results import CheckpointId, Decision, GateResult
 from reports import findings
 from reports import format as written
 from reports.details import MAX_JSON_BYTES, read_details
-from reports.render import RenderedReport, render
-from tests.report_world import HOSTILE, Elements, gate, measurement, rich_verdict, verdict, write_picture
-
-
-@pytest.fixture(scope="module")
-def rendered(tmp_path_factory: pytest.TempPathFactory) -> RenderedReport:
-    out = tmp_path_factory.mktemp("report") / "out"
-    write_picture(out.parent / "secret.png", 7)
-    return render(out, rich_verdict(out))
-
-
-@pytest.fixture(scope="module")
-def page(rendered: RenderedReport) -> str:
-    return rendered.html.read_text(encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
-def summary(rendered: RenderedReport) -> str:
-    return rendered.summary.read_text(encoding="utf-8")
+from reports.render import render
+from tests.report_world import HOSTILE, Elements, gate, measurement, verdict
 
 
 def test_the_verdict_its_reason_and_the_next_step_come_first(page: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from harness.files import write_text
 from harness.results import CheckpointId, InputId, RunInfo, ThresholdsUsed, Verdict, read_verdict, write_verdict
 from reports.media import MISSING, UNREADABLE, load_medium
-from reports.render import MAX_PAGE_BYTES, RenderedReport, render
+from reports.render import MAX_PAGE_BYTES, render
 from tests.hostile import HOSTILE as EVIL
 from tests.report_world import (
     HOSTILE,
@@ -20,7 +20,6 @@ from tests.report_world import (
     gate,
     measurement,
     moved_rows,
-    rich_verdict,
     training_log,
     verdict,
     write_picture,
@@ -39,23 +38,6 @@ ATTRIBUTES = {
     "viewbox", "width", "height", "preserveaspectratio", "d", "x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r",
     "text-anchor", "transform",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def rendered(tmp_path_factory: pytest.TempPathFactory) -> RenderedReport:
-    out = tmp_path_factory.mktemp("report") / "out"
-    write_picture(out.parent / "secret.png", 7)
-    return render(out, rich_verdict(out))
-
-
-@pytest.fixture(scope="module")
-def page(rendered: RenderedReport) -> str:
-    return rendered.html.read_text(encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
-def summary(rendered: RenderedReport) -> str:
-    return rendered.summary.read_text(encoding="utf-8")
 
 
 def test_no_script_gets_into_the_page(page: str) -> None:

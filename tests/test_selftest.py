@@ -1,7 +1,7 @@
 """The self-test: what it makes of a fault, how it treats the original, its table, its JSON and its exit code."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from harness.faults.copies import (
 )
 from harness.faults.fault import Fault, Harmless
 from harness.faults.weights import edit_tensors
-from harness.files import tree_sha256, write_json, write_text
+from harness.files import read_json, tree_sha256, write_json, write_text
 from harness.results import GateResult, Measurement, Verdict
 from tests.small_verdict import small_verdict
 from tests.tiny import Tiny
@@ -164,6 +164,17 @@ def test_a_fault_that_fails_two_figures_binds_neither() -> None:
     assert (margin.nearest, margin.n_alone, margin.n_failed) == (None, 0, 1)
 
 
+def test_no_loosening_lets_through_what_could_not_be_computed() -> None:
+    (gate,) = RED.gates
+    nothing = gate.model_copy(update={"measurements": (WINS.model_copy(update={"value": None}),)})
+    run = RED.model_copy(update={"gates": (nothing,)})
+
+    (margin,) = margins(GREEN, [judged(run, GREEN)])
+
+    assert (margin.nearest, margin.n_alone, margin.n_failed) == (None, 0, 1)
+    json.dumps(asdict(margin), allow_nan=False)
+
+
 def test_of_a_bound_from_above_the_lowest_fault_is_the_nearest() -> None:
     def figure(verdict: Verdict, value: float) -> Verdict:
         (gate,) = verdict.gates
@@ -237,7 +248,7 @@ def test_a_fault_that_changes_no_byte_is_not_planted(tiny: Tiny, tmp_path: Path)
     plain = copy_checkpoint(open_bundle(tiny.ckpt), "stage4", tmp_path / "plain")
 
     def save_again(copy: Any) -> None:
-        write_json(copy.ckpt / "bundle.json", copy.json(copy.ckpt / "bundle.json"))
+        write_json(copy.ckpt / "bundle.json", read_json(copy.ckpt / "bundle.json"))
 
     with pytest.raises(NotApplicableError, match=NO_CHANGE):
         plant(replace(FAULT, inject=save_again), plain, clone(plain, tmp_path / "copy"))
@@ -281,6 +292,7 @@ def test_an_entry_that_cannot_be_planted_costs_only_itself(tiny: Tiny, tmp_path:
     ]
     note = Harmless("a-note", "A note.", lambda copy: write_text(copy.ckpt / "note.txt", "x"), "weights")
     options = Options(tmp_path / "work", Settings(tmp_path / "evidence", max_examples=2, few_examples=2))
+    write_text(tmp_path / "work" / "mine.txt", "somebody's own")
 
     tested = selftest(open_bundle(tiny.ckpt), "stage4", entries, [note], options, lambda *_: None)
 
@@ -290,7 +302,8 @@ def test_an_entry_that_cannot_be_planted_costs_only_itself(tiny: Tiny, tmp_path:
     assert by_gate(tested.found)[-1] == ("all", "3", "1", "·", "·", "·", "1", "1")
     seen = record(tested, [*entries, note])
     assert sentence(seen).startswith("1 of 2 faults caught, 0 got through or were misnamed, 1 could not be told;")
-    assert not (tmp_path / "work" / "plain").exists()
+    # The folder is the user's: what else lies there stays, and what was made there goes.
+    assert [path.name for path in (tmp_path / "work").iterdir()] == ["mine.txt"]
     json.dumps(seen, allow_nan=False)
 
 

@@ -3,16 +3,13 @@
 import json
 import shlex
 import sys
-from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import Annotated, TypeVar
 
 import typer
-from rich.console import Console
-from rich.progress import Progress, TaskID
 
 from gates.commands.options import refuse
+from gates.commands.progress import Bar
 from gates.thresholds import StageThresholds, read_thresholds
 from harness.errors import HarnessError
 
@@ -49,7 +46,6 @@ Workers = Annotated[int, typer.Option(min=1, help="processes that simulate; chan
 Out = Annotated[Path | None, typer.Option(metavar="FILE.md", help="write the page there instead of printing it")]
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object")]
 T = TypeVar("T", bound=StageThresholds)
-SILENT_S = 2.0  # what takes less needs no progress
 
 
 def power(
@@ -100,7 +96,7 @@ def power(
         text_spread=text_spread or default.text_spread,
     )
     runs = Runs(simulations, seed, workers)
-    with _Bar() as bar:
+    with Bar() as bar:
         built = page.build_page(wanted, stage3, stage4, of, runs, bar)
         simulated = run_trials(trials_of(built.sections), runs, bar)
     if as_json:
@@ -133,27 +129,3 @@ def _read(
 def _command() -> str:
     """What was called, to be called again."""
     return " ".join(["gates", *(shlex.quote(each) for each in sys.argv[1:])])
-
-
-class _Bar(AbstractContextManager["_Bar"]):
-    """A progress bar on the standard error once something takes its time; nothing where that is no terminal."""
-
-    def __init__(self) -> None:
-        console = Console(stderr=True)
-        self._progress = Progress(console=console, transient=True, disable=not console.is_terminal)
-        self._task: TaskID | None = None
-
-    def __call__(self, label: str, done: int, total: int, elapsed_s: float) -> None:
-        """Show how far it is."""
-        if done == 0:
-            self._task = None
-        if self._task is None and elapsed_s >= SILENT_S:
-            self._progress.start()
-            self._task = self._progress.add_task(label, total=total)
-        if self._task is not None:
-            self._progress.update(self._task, completed=done)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()

@@ -2,13 +2,19 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gates.commands import options
+from gates.commands.progress import Bar
 from harness.errors import HarnessError
+from harness.files import read_json, write_json
 from harness.results import Stage
+
+if TYPE_CHECKING:
+    from gates.selftest.run import Options, SelfTest
+    from harness.bundle import Bundle
 
 StageNumber = Annotated[int | None, typer.Option("--stage", min=3, max=4, help="default: as bundle.json says")]
 ThresholdsFile = Annotated[
@@ -76,84 +82,59 @@ def selftest(
     passed = [f"--device={device}", f"--dtype={dtype}"]
     passed += [f"--thresholds={thresholds.resolve()}"] if thresholds else []
     passed += ["--strict"] if strict else []
-    try:
-        seen, code = _test(ckpt, inputs, stage, gate, max_examples or None, passed, workers, work, out, keep, as_json)
-    except HarnessError as error:
-        options.refuse(str(error))
-    if as_json:
-        typer.echo(json.dumps(seen, indent=2, ensure_ascii=False, allow_nan=False))
-    raise typer.Exit(code)
-
-
-def _test(
-    ckpt: Path, inputs: dict[str, Path], stage: int | None, gates: list[str] | None, max_examples: int | None,
-    passed: list[str], workers: int | None, work: Path | None, out: Path | None, keep: bool, quiet: bool,
-) -> tuple[dict[str, Any], int]:  # fmt: skip
     # Imported here: no other command pays for the catalogue.
-    from rich.console import Console
-
-    from gates.selftest.margins import margins
+    from gates.commands.tables import wide_console
     from gates.selftest.page import print_page
-    from gates.selftest.record import exit_code, record
-    from gates.selftest.run import Options, cores, selftest
+    from gates.selftest.record import exit_code
+    from gates.selftest.run import Options, cores
     from gates.selftest.runs import Settings
     from harness.bundle import open_bundle
     from harness.device import resolve_device
-    from harness.faults.catalogue import faults_of, harmless_of
-    from harness.files import write_json
 
-    bundle = open_bundle(ckpt, inputs)
-    name = _stage_of(ckpt, stage)
-    folder = (out or Path("outputs/selftest") / name / bundle.path.name).resolve()
-    at_a_time = workers or (cores() if resolve_device(passed[0].partition("=")[2]) == "cpu" else 1)
-    threads = max(1, cores() // at_a_time)
-    settings = Settings(
-        folder / "evidence", max_examples, gates=tuple(gates or ()), options=tuple(passed), threads=threads
-    )
-    chosen = Options((work or folder / "work").resolve(), settings, at_a_time, keep)
-    faults = [fault for fault in faults_of(name) if not gates or fault.gate_of(name) in gates]
-    harmless = harmless_of(name)
-    if strange := [gate for gate in gates or [] if not any(fault.gate_of(name) == gate for fault in faults)]:
-        options.refuse(f"--gate {', '.join(strange)}: no fault in the catalogue is for that gate of {name} to find")
-    with _Progress() as listener:
-        tested = selftest(bundle, name, faults, harmless, chosen, listener)
-    seen = record(tested, [*faults, *harmless])
+    try:
+        bundle, name = open_bundle(ckpt, inputs), _stage_of(ckpt, stage)
+        folder = (out or Path("outputs/selftest") / name / bundle.path.name).resolve()
+        at_a_time = workers or (cores() if resolve_device(device) == "cpu" else 1)
+        settings = Settings(
+            cache=folder / "evidence",
+            max_examples=max_examples or None,
+            gates=tuple(gate or ()),
+            options=tuple(passed),
+            threads=max(1, cores() // at_a_time),
+        )
+        chosen = Options((work or folder / "work").resolve(), settings, at_a_time, keep)
+        tested, seen = _test(bundle, name, chosen)
+    except HarnessError as error:
+        options.refuse(str(error))
     write_json(folder / "selftest.json", seen)
-    if not quiet:
-        console = Console(highlight=False)
-        console = console if console.is_terminal else Console(highlight=False, width=200)
-        print_page(console, seen, tested.found, margins(tested.control, tested.found))
+    if as_json:
+        typer.echo(json.dumps(seen, indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        print_page(wide_console(), seen, tested)
         typer.echo(f"selftest: {folder / 'selftest.json'}")
-    return seen, exit_code(tested)
+    raise typer.Exit(exit_code(tested))
+
+
+def _test(bundle: "Bundle", stage: Stage, chosen: "Options") -> "tuple[SelfTest, dict[str, Any]]":
+    """What the gates make of the faults that are theirs, and the same as a JSON object."""
+    from gates.selftest.record import record
+    from gates.selftest.run import selftest
+    from harness.faults.catalogue import faults_of, harmless_of
+
+    gates = chosen.settings.gates
+    faults = [fault for fault in faults_of(stage) if not gates or fault.gate_of(stage) in gates]
+    if strange := [gate for gate in gates if not any(fault.gate_of(stage) == gate for fault in faults)]:
+        options.refuse(f"--gate {', '.join(strange)}: no fault in the catalogue is for that gate of {stage} to find")
+    harmless = harmless_of(stage)
+    with Bar(after_s=0.0) as bar:
+        tested = selftest(bundle, stage, faults, harmless, chosen, bar)
+    return tested, record(tested, [*faults, *harmless])
 
 
 def _stage_of(ckpt: Path, given: int | None) -> Stage:
     """The stage that was given, or that bundle.json says."""
-    from harness.files import read_json
-
     file = ckpt / "bundle.json"
     said = read_json(file).get("stage") if given is None and file.is_file() else given
     if said not in (3, 4):
         raise HarnessError(file, f"stage {said}", "3 or 4", "Pass --stage, or write bundle.json with `gates init`.")
     return "stage3" if said == 3 else "stage4"
-
-
-class _Progress:
-    """A bar on stderr, which listens as the harness's listeners do."""
-
-    def __enter__(self) -> "_Progress":
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self._bar = Progress(*columns, console=Console(stderr=True))
-        self._bar.start()
-        self._task = self._bar.add_task("judging the checkpoint without a fault", total=None)
-        return self
-
-    def __call__(self, label: str, done: int, total: int, elapsed_s: float) -> None:
-        del elapsed_s  # the bar has a clock of its own
-        self._bar.update(self._task, description=label, completed=done, total=total)
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()

@@ -10,36 +10,39 @@ from rich.text import Text
 
 def print_tables(seen: dict[str, Any]) -> None:
     """Print what was seen."""
-    console = _console()
-    _print(console, "checkpoint", ("", ""), _checkpoint(seen))
-    _print(console, "token types", ("range", "first id", "last id", "ids"), _ranges(seen))
-    _print(console, "inputs", ("input", "found", "path"), _inputs(seen))
-    _print(console, "golden set", ("task", "examples", "media ids: min, median, max", "max_new", "notes"), _tasks(seen))
-    _print(console, "what moved", ("", ""), _moved(seen))
-    _print(console, "missing", ("input", "option", "for"), _missing(seen))
+    console = wide_console()
+    print_table(console, "checkpoint", ("", ""), _checkpoint(seen))
+    print_table(console, "token types", ("range", "first id", "last id", "ids"), _ranges(seen))
+    print_table(console, "inputs", ("input", "found", "path"), _inputs(seen))
+    columns = ("task", "examples", "media ids: min, median, max", "max_new", "notes")
+    print_table(console, "golden set", columns, _tasks(seen))
+    print_table(console, "what moved", ("", ""), _moved(seen))
+    print_table(console, "missing", ("input", "option", "for"), _missing(seen))
     if "train_log" in seen:
         print_log(seen["train_log"])
 
 
 def print_log(seen: dict[str, Any]) -> None:
     """Print what was read in a training log."""
-    console = _console()
-    _print(console, "training log", ("", ""), _log(seen))
+    console = wide_console()
+    print_table(console, "training log", ("", ""), _log(seen))
     columns = ("key", "lines", "first", "at step", "last", "at step", "lowest", "highest")
-    _print(console, "figures", columns, _figures(seen))
+    print_table(console, "figures", columns, _figures(seen))
     findings = [[f["what"], f["key"], _number(f["step"]), _number(f["value"]), f["expected"]] for f in seen["findings"]]
-    _print(console, "findings", ("what", "key", "step", "found", "expected"), map(tuple, findings))
+    print_table(console, "findings", ("what", "key", "step", "found", "expected"), map(tuple, findings))
     remarks = [("not judged", each) for each in seen["not_judged"]] + [("note", each) for each in seen["notes"]]
-    _print(console, "remarks", ("", ""), remarks)
+    print_table(console, "remarks", ("", ""), remarks)
 
 
-def _console() -> Console:
+def wide_console() -> Console:
+    """The terminal, or where there is none a console wide enough for paths."""
     console = Console(highlight=False)
     # A pipe has no width of its own to fold paths at.
     return console if console.is_terminal else Console(highlight=False, width=160)
 
 
-def _print(console: Console, title: str, columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
+def print_table(console: Console, title: str, columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
+    """Print a table; nothing where it has no row."""
     table = Table(title=title, title_justify="left", show_header=any(columns), box=None, pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")

@@ -1,15 +1,11 @@
 """A next step as a rule leaves it, and figures of the gates in words."""
 
 import math
-import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from harness.results import GateResult, Measurement, Op
+from harness.results import RULES, GateResult, Measurement
 
-_RULES: dict[Op, Callable[[float, float], bool]] = {
-    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq,
-}  # fmt: skip
 Gates = tuple[GateResult, ...]
 
 
@@ -68,7 +64,7 @@ def fell_short(m: Measurement) -> bool:
     if m.op is None or m.threshold is None:
         return False
     value = number(m.value)
-    return value is None or not _RULES[m.op](value, m.threshold)
+    return value is None or not RULES[m.op](value, m.threshold)
 
 
 def short_of(gate: GateResult) -> list[Measurement]:

@@ -26,9 +26,10 @@ gates selftest outputs/run/checkpoint_2000 --thresholds ours.toml      # which f
 gates selftest outputs/run/checkpoint_2000 --gate P0.4                 # how far may its thresholds be loosened?
 ```
 
-The checkpoint is only read: copies share its bytes (reflinks or hard links) until a fault changes them. It exits 0 when
-every fault that applies is caught and nothing harmless is taken for one, 1 when not, 10 when a gate is red without any
-fault, so that its faults cannot be told. `--max-examples N` says on how many examples a task: 64 by default, 0 for all.
+The checkpoint is only read: small files are copied, large ones share their bytes (reflinks or hard links). It exits 0
+when every fault that applies is caught and nothing harmless is taken for one, 1 when not, 10 when a gate is red without
+any fault, so that its faults cannot be told. `--max-examples N` says on how many examples a task: 64 by default, 0 for
+all.
 Faults that leave weights and examples alone cost no forward pass.
 
 In brackets stands where a fault was seen: a row of the project's list of faults in the wild (domain.md).

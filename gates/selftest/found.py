@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gates.outcomes import UNEXPECTED
+from gates.outcomes import SEVERITY, UNEXPECTED
 from gates.selftest.runs import Run
 from harness.faults.fault import Fault
 from harness.results import GateResult, Outcome, Stage, Verdict
@@ -85,10 +85,9 @@ def result_of(verdict: Verdict, gate: str) -> GateResult | None:
 
 def also_red(verdict: Verdict, control: Verdict, but: str = "") -> tuple[str, ...]:
     """Gates that are worse than in the control, one of them left out."""
-    severity: dict[Outcome, int] = {"pass": 0, "not_run": 1, "error": 2, "fail": 3}
-    before = {each.id: severity[each.outcome] for each in control.gates}
+    before = {each.id: SEVERITY[each.outcome] for each in control.gates}
     return tuple(
-        each.id for each in verdict.gates if each.id != but and severity[each.outcome] > before.get(each.id, 0)
+        each.id for each in verdict.gates if each.id != but and SEVERITY[each.outcome] > before.get(each.id, 0)
     )
 
 

@@ -1,16 +1,16 @@
 """How far each threshold could be loosened before a fault that is caught today would get through."""
 
-import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from gates.next_step.step import fell_short
 from gates.selftest.found import Found
 from harness.results import Measurement, Op, Verdict
 
-# Of a rule, which way its threshold is loosened. Exact rules (==) have no way: they are not for loosening.
-_LOOSER: dict[Op, Callable[[float, float], bool]] = {
-    ">=": operator.lt, ">": operator.lt, "<=": operator.gt, "<": operator.gt,
-}  # fmt: skip
+# Of the faults' figures, all on the wrong side of a threshold, the nearest to it. Exact rules (==) have none: they are
+# not for loosening.
+_NEAREST: dict[Op, Any] = {">=": max, ">": max, "<=": min, "<": min}
 
 
 @dataclass(frozen=True)
@@ -49,35 +49,23 @@ def margins(control: Verdict, found: Sequence[Found]) -> list[Margin]:
     result = []
     for gate in control.gates:
         for own in gate.measurements:
-            if own.op in _LOOSER and own.threshold is not None:
+            if own.op in _NEAREST and own.threshold is not None:
                 of_gate = [each for each in caught if each.gate == gate.id]
                 result.append(_margin(gate.id, own, own.op, own.threshold, of_gate))
     return result
 
 
 def _margin(gate: str, own: Measurement, op: Op, threshold: float, caught: list[Found]) -> Margin:
-    failed = {each.name: value for each in caught if (value := _failing(each).get(own.name)) is not None}
-    alone = {each.name: failed[each.name] for each in caught if set(_failing(each)) == {own.name}}
-    looser = _LOOSER[op]
-    fault = None
-    for name, value in alone.items():
-        if fault is None or looser(alone[fault], value):
-            fault = name
+    short = {each.name: _short(each) for each in caught}
+    failed = [name for name, figures in short.items() if own.name in figures]
+    # A figure that could not be computed falls short of every threshold: no loosening lets that fault through.
+    only = {name: short[name][own.name] for name in failed if len(short[name]) == 1}
+    alone = {name: value for name, value in only.items() if value is not None}
+    fault = _NEAREST[op](alone, key=alone.__getitem__) if alone else None
     nearest = None if fault is None else alone[fault]
     return Margin(gate, own.name, own.unit, op, threshold, own.value, nearest, fault, len(alone), len(failed))
 
 
-def _failing(found: Found) -> dict[str, float]:
-    """The judged figures that do not meet their rule on a broken copy, by name."""
-    rules: dict[Op, Callable[[float, float], bool]] = {
-        "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq,
-    }  # fmt: skip
-    failing = {}
-    for each in found.result.measurements if found.result else ():
-        if each.op is None or each.threshold is None:
-            continue
-        if each.value is None:
-            failing[each.name] = float("nan")
-        elif not rules[each.op](each.value, each.threshold):
-            failing[each.name] = each.value
-    return failing
+def _short(found: Found) -> dict[str, float | None]:
+    """The judged figures that miss their thresholds on a broken copy, by name."""
+    return {m.name: m.value for m in found.result.measurements if fell_short(m)} if found.result else {}

@@ -1,14 +1,15 @@
 """A self-test for a reader: what was caught gate by gate, what was not and why, and how far thresholds may be moved."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from gates.commands.tables import print_table
 from gates.selftest.found import BAD, Ending, Found
-from gates.selftest.margins import Margin
+from gates.selftest.margins import Margin, margins
+from gates.selftest.run import SelfTest
 from gates.shown import one_line
 
 COLUMNS: tuple[Ending, ...] = ("caught", "got through", "misnamed", "crashed", "untold", "no place")
@@ -24,18 +25,20 @@ def by_gate(found: Sequence[Found]) -> list[tuple[str, ...]]:
     return [*rows, ("all", *_numbers(faults))]
 
 
-def print_page(console: Console, seen: dict[str, Any], found: Sequence[Found], margins: Sequence[Margin]) -> None:
-    """Print tables, and one sentence at the end."""
-    _print(console, "faults, by the gate that has to find them", ("gate", "faults", *COLUMNS), by_gate(found))
+def print_page(console: Console, seen: dict[str, Any], tested: SelfTest) -> None:
+    """Print tables, and one sentence at the end; `seen` is the same as a JSON object."""
+    found = tested.found
+    print_table(console, "faults, by the gate that has to find them", ("gate", "faults", *COLUMNS), by_gate(found))
     bad = [each for each in found if each.ending in _LOOK_AT]
     rows = [(each.ending, each.gate, each.name, one_line(each.why, _WIDTH)) for each in bad]
-    _print(console, "to look at", ("", "gate", "fault", "why"), rows)
+    print_table(console, "to look at", ("", "gate", "fault", "why"), rows)
     places = [
         (each.name, each.gate or "all", one_line(each.why, _WIDTH)) for each in found if each.ending == "no place"
     ]
-    _print(console, "not planted: the checkpoint has no place for them", ("", "gate", "why"), places)
+    print_table(console, "not planted: the checkpoint has no place for them", ("", "gate", "why"), places)
     columns = ("gate", "figure", "asked for", "this checkpoint", "may be loosened to", "before this gets through")
-    _print(console, "how far a threshold may be loosened", columns, map(_margin, filter(_tells, margins)))
+    loose = [_margin(each) for each in margins(tested.control, found) if each.nearest is not None]
+    print_table(console, "how far a threshold may be loosened", columns, loose)
     console.print(Text(sentence(seen)))
 
 
@@ -56,23 +59,8 @@ def _numbers(found: Sequence[Found]) -> tuple[str, ...]:
     return (str(len(found)), *(str(number or "·") for number in numbers))
 
 
-def _tells(margin: Margin) -> bool:
-    return margin.nearest is not None
-
-
 def _margin(margin: Margin) -> tuple[str, ...]:
     own = "–" if margin.own is None else f"{margin.own:.3g}"
     others = f" (and {margin.n_alone - 1} more)" if margin.n_alone > 1 else ""
     asked = f"{margin.op} {margin.threshold:g} {margin.unit}"
     return margin.gate, margin.figure, asked, own, f"{margin.nearest:.3g}", f"{margin.fault}{others}"
-
-
-def _print(console: Console, title: str, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))  # Text, not str: nothing of it is read as markup
-    if table.row_count:
-        console.print(table)
-        console.print()

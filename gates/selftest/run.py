@@ -1,10 +1,12 @@
 """The self-test: every fault of the catalogue planted in a copy of one checkpoint, one at a time."""
 
+import contextlib
 import os
 import shutil
+import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +34,8 @@ class Options:
     """How a self-test goes about its work.
 
     Attributes:
-        work: folder for the copies, on the checkpoint's own file system, where they cost next to nothing.
+        work: where a folder for the copies is made, on the checkpoint's own file system, where they cost next to
+            nothing. What else lies there is left alone.
         settings: how copies are judged.
         workers: copies that are judged at a time.
         keep: whether the copies of what was not caught stay, to be looked at.
@@ -70,18 +73,31 @@ def selftest(
         HarnessError: the copy with nothing wrong in it cannot be judged.
         RuntimeError: the original was written to.
     """
-    start = time.monotonic()
-    shutil.rmtree(options.work, ignore_errors=True)
-    with original_is_untouched(source):
-        plain = copy_checkpoint(source, stage, options.work / "plain")
-        controls = _Controls(plain, options.work)
+    start, alone = time.monotonic(), "judging the checkpoint without a fault"
+    options.work.mkdir(parents=True, exist_ok=True)
+    with original_is_untouched(source), _own_folder(options) as folder:
+        plain = copy_checkpoint(source, stage, folder / "plain")
+        controls = _Controls(plain)
+        listener(alone, 0, 1, 0.0)
         control = controls.verdict(options.settings)
+        listener(alone, 1, 1, time.monotonic() - start)
         everything: list[Fault | Harmless] = [*faults, *harmless]
         entries = [entry for entry in everything if stage in entry.stages]
         trials = [_Trial(entry, plain, controls, options) for entry in entries]
         found = _work_off(trials, options.workers, listener, start)
-    shutil.rmtree(plain.root)
+        shutil.rmtree(plain.root)
     return SelfTest(stage, control, tuple(found), time.monotonic() - start)
+
+
+@contextlib.contextmanager
+def _own_folder(options: Options) -> Iterator[Path]:
+    """A new folder for the copies, removed at the end; with `keep` only where nothing was kept in it."""
+    folder = Path(tempfile.mkdtemp(prefix="copies-", dir=options.work))
+    try:
+        yield folder
+    finally:
+        if not options.keep or not any(folder.iterdir()):
+            shutil.rmtree(folder)
 
 
 NO_CHANGE = "it changes no byte of this checkpoint"
@@ -90,8 +106,8 @@ NO_CHANGE = "it changes no byte of this checkpoint"
 class _Controls:
     """Verdicts on copies with nothing wrong in them, each made when first asked for."""
 
-    def __init__(self, plain: Copy, work: Path) -> None:
-        self._plain, self._work, self._lock = plain, work, threading.Lock()
+    def __init__(self, plain: Copy) -> None:
+        self._plain, self._lock = plain, threading.Lock()
         self._made: dict[Settings, Verdict] = {}
 
     def verdict(self, settings: Settings) -> Verdict:
@@ -106,7 +122,7 @@ class _Controls:
             return self._made[settings]
 
     def _make(self, settings: Settings, name: str) -> Verdict:
-        copy = clone(self._plain, self._work / name)
+        copy = clone(self._plain, self._plain.root.with_name(name))
         run = judge(copy, settings)
         if run.verdict is None:
             log = run.log.read_text(errors="replace")[-2000:] if run.log.exists() else ""
@@ -134,14 +150,14 @@ class _Trial:
     def __call__(self) -> Found:
         """Plant it in a copy, run the gates, and judge what they made of it."""
         stage, name = self.plain.stage, self.entry.name
-        copy = clone(self.plain, self.options.work / name)
+        copy = clone(self.plain, self.plain.root.with_name(name))
         try:
             plant(self.entry, self.plain, copy)
             found = self._judge(copy)
         except NotApplicableError as error:
             found = Found(name, stage, self.gate, "no place", str(error))
         except Exception as error:  # one that cannot be planted must not cost what the others tell
-            found = Found(name, stage, self.gate, "untold", f"it could not be planted: {error!r}")
+            found = Found(name, stage, self.gate, "untold", f"it could not be tried: {error!r}")
         if not (self.options.keep and found.ending in BAD):
             shutil.rmtree(copy.root)
         return found

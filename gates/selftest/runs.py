@@ -14,6 +14,7 @@ from gates.options import GATES_ROOT
 from gates.session import VERDICT_FILE
 from harness.errors import HarnessError
 from harness.faults.copies import Copy
+from harness.faults.fault import stage_of
 from harness.results import Verdict, read_verdict
 
 # What a run of gates imports. The measuring side imports torch, which takes longer than most of the runs.
@@ -94,8 +95,7 @@ def judge(copy: Copy, settings: Settings) -> Run:
 
 def file_of(gate: str) -> Path:
     """The file of a gate."""
-    stage = "stage3" if gate.startswith("S3") else "stage4"
-    (file,) = (GATES_ROOT / stage).glob(f"test_{gate.replace('.', '').lower()}_*.py")
+    (file,) = (GATES_ROOT / stage_of(gate)).glob(f"test_{gate.replace('.', '').lower()}_*.py")
     return file
 
 

@@ -8,7 +8,7 @@ Accept   shuffled and swapped: Δ >= 0.10 nats/token or >= 5 %, win rate >= 0.80
 Source   spec/stage3-iteration.md, sections 1 and 6A; the numbers are the field's.
 """
 
-from gates.ablation import MediaRule, judge_media_ablation, judge_null_control, keep_losses
+from gates.ablation import MediaRule, judge_media_ablation, judge_null_control, keep_losses, media_rules
 from gates.gate import Accept, Gate, gate
 from gates.looks import until_clear
 from gates.stage3.thresholds import Stage3Thresholds
@@ -46,14 +46,4 @@ def test_the_text_depends_on_the_media(checkpoint: Checkpoint, accept: Accept, t
 
 def rules_of(thresholds: Stage3Thresholds) -> dict[str, MediaRule]:
     """What each way to destroy the media must do to the loss of the text."""
-    destroyed = MediaRule(
-        min_win_rate=thresholds.min_win_rate_shuffled_media,
-        min_gap_nats=thresholds.min_gap_shuffled_media_nats,
-        min_gap_pct=thresholds.min_gap_shuffled_media_pct,
-    )
-    noise = MediaRule(
-        min_win_rate=thresholds.min_win_rate_noise_media,
-        min_gap_nats=thresholds.min_gap_noise_media_nats,
-        min_gap_pct=thresholds.min_gap_noise_media_pct,
-    )
-    return {"shuffled": destroyed, "swapped": destroyed, "noise": noise, "constant": MediaRule()}
+    return media_rules(thresholds, constant=MediaRule())

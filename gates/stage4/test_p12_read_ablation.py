@@ -10,7 +10,7 @@ Accept   shuffled and swapped: Δ >= 0.10 nats/token or >= 5 %, win rate >= 0.80
 Source   spec/stage4-verification.md, P1.2; the numbers are the field's.
 """
 
-from gates.ablation import MediaRule, judge_media_ablation, judge_null_control, keep_losses
+from gates.ablation import MediaRule, judge_media_ablation, judge_null_control, keep_losses, media_rules
 from gates.gate import Accept, Gate, gate
 from gates.looks import until_clear
 from gates.stage4.thresholds import Stage4Thresholds
@@ -51,17 +51,7 @@ def test_the_text_still_depends_on_the_media(
 
 def rules_of(thresholds: Stage4Thresholds) -> dict[str, MediaRule]:
     """What each way to destroy the media must do to the loss of the text."""
-    destroyed = MediaRule(
-        min_win_rate=thresholds.min_win_rate_shuffled_media,
-        min_gap_nats=thresholds.min_gap_shuffled_media_nats,
-        min_gap_pct=thresholds.min_gap_shuffled_media_pct,
-    )
-    noise = MediaRule(
-        min_win_rate=thresholds.min_win_rate_noise_media,
-        min_gap_nats=thresholds.min_gap_noise_media_nats,
-        min_gap_pct=thresholds.min_gap_noise_media_pct,
-    )
     zero = MediaRule(
         min_gap_nats=thresholds.min_gap_constant_media_nats, min_gap_pct=thresholds.min_gap_constant_media_pct
     )
-    return {"shuffled": destroyed, "swapped": destroyed, "noise": noise, "constant": zero}
+    return media_rules(thresholds, constant=zero)

@@ -1,24 +1,23 @@
 """A copy of a checkpoint with everything that it points to, cheap to make and safe to break.
 
-What does not change is a reflink or a hard link of the original. Whatever is edited is first given bytes of its own, so
-that the original is never written to; `original_is_untouched` proves it.
+Of the original, small files are copied, and large ones are reflinks or hard links; of a copy, all are. Whatever is
+edited is first given bytes of its own, so that the original is never written to; `original_is_untouched` proves it.
 """
 
 import contextlib
 import errno
 import fcntl
-import hashlib
-import json
+import filecmp
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.bundle import Bundle, open_bundle
 from harness.errors import HarnessError
-from harness.files import file_sha256, read_json, write_json
+from harness.files import files_below, read_json, write_json
 from harness.results import Stage
 
 # Linux: make a file share another one's blocks until either is written to. ioctl_ficlone(2).
@@ -46,7 +45,6 @@ class Copy:
     root: Path
     ckpt: Path
     stage: Stage
-    whole_already: list[bool] = field(default_factory=list, compare=False)
 
     @property
     def earlier(self) -> Path:
@@ -82,13 +80,9 @@ class Copy:
         loose.replace(path)
         return path
 
-    def json(self, path: Path) -> Any:
-        """A JSON file's content."""
-        return read_json(path)
-
     def edit_json(self, path: Path, **changes: Any) -> None:
         """Change keys of a JSON object on disk; None drops a key."""
-        said = self.json(path) | changes
+        said = read_json(path) | changes
         write_json(path, {key: value for key, value in said.items() if value is not None})
 
     def point(self, **inputs: Path | str | int | None) -> None:
@@ -98,10 +92,6 @@ class Copy:
             for name, value in inputs.items()
         }
         self.edit_json(self.ckpt / "bundle.json", **changes)
-
-    def files(self) -> dict[str, str]:
-        """SHA-256 of every file, by its path below the root."""
-        return {path.relative_to(self.root).as_posix(): file_sha256(path) for path in _files_below(self.root)}
 
 
 def copy_checkpoint(source: Bundle, stage: Stage, root: Path) -> Copy:
@@ -157,7 +147,7 @@ def clone_tree(source: Path, target: Path, *, copied_below: int = 0) -> None:
         _clone_file(source, target, copied_below)
         return
     target.mkdir(parents=True, exist_ok=True)
-    for path in _files_below(source):
+    for path in files_below(source):
         _clone_file(path, target / path.relative_to(source), copied_below)
 
 
@@ -166,11 +156,15 @@ def changed_files(before: Copy, after: Copy) -> list[str]:
 
     A hard link that is still the same file is not read.
     """
-    had = {path.relative_to(before.root).as_posix(): path for path in _files_below(before.root)}
-    has = {path.relative_to(after.root).as_posix(): path for path in _files_below(after.root)}
+    had = {path.relative_to(before.root).as_posix(): path for path in files_below(before.root)}
+    has = {path.relative_to(after.root).as_posix(): path for path in files_below(after.root)}
     both = had.keys() & has.keys()
-    other = {name for name in both if not had[name].samefile(has[name]) and _bytes_differ(had[name], has[name])}
+    other = {name for name in both if not _same(had[name], has[name])}
     return sorted((had.keys() ^ has.keys()) | other)
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.samefile(other) or filecmp.cmp(one, other, shallow=False)
 
 
 @contextlib.contextmanager
@@ -180,22 +174,26 @@ def original_is_untouched(source: Bundle) -> Iterator[None]:
     Raises:
         RuntimeError: a file of the original has another size or time stamp than before, or is gone.
     """
-    before = _stamp(source)
+    before = _stamps_of(source)
     yield
-    if (now := _stamp(source)) != before:
+    if (now := _stamps_of(source)) != before:
         changed = sorted({name for name, _ in before ^ now})
         raise RuntimeError(f"the original was written to: {', '.join(changed[:5])}. This is a fault of the self-test.")
 
 
 def stamps(folder: Path) -> set[tuple[str, tuple[int, int]]]:
     """Every file below a folder with its size and its time of change."""
-    return {(str(file), (file.stat().st_size, file.stat().st_mtime_ns)) for file in _files_below(folder)}
+    return {_stamp(file) for file in files_below(folder)}
 
 
-def _stamp(source: Bundle) -> set[tuple[str, tuple[int, int]]]:
+def _stamps_of(source: Bundle) -> set[tuple[str, tuple[int, int]]]:
     places = [source.path, *(path for path in source.inputs.values() if path.exists())]
-    files = [file for place in places for file in ([place] if place.is_file() else _files_below(place))]
-    return {(str(file), (file.stat().st_size, file.stat().st_mtime_ns)) for file in files}
+    return set().union(*({_stamp(place)} if place.is_file() else stamps(place) for place in places))
+
+
+def _stamp(file: Path) -> tuple[str, tuple[int, int]]:
+    status = file.stat()
+    return str(file), (status.st_size, status.st_mtime_ns)
 
 
 def _repoint_parent(source: Bundle, places: dict[str, Path]) -> None:
@@ -211,15 +209,6 @@ def _repoint_parent(source: Bundle, places: dict[str, Path]) -> None:
             if not path.is_relative_to(home):
                 said[name] = os.path.relpath(copied[path], places["parent"]) if path in copied else str(path)
     write_json(file, said)
-
-
-def _files_below(folder: Path) -> list[Path]:
-    found = []
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.is_file() and not hidden:
-            found.append(path)
-    return found
 
 
 def _clone_file(source: Path, target: Path, copied_below: int) -> None:
@@ -254,15 +243,3 @@ def _reflink(source: Path, target: Path) -> bool:
             target.unlink()
             return False
     return True
-
-
-def _bytes_differ(one: Path, other: Path) -> bool:
-    if one.stat().st_size != other.stat().st_size:
-        return True
-    with one.open("rb") as a, other.open("rb") as b:
-        return hashlib.file_digest(a, "sha256").digest() != hashlib.file_digest(b, "sha256").digest()
-
-
-def dumps(obj: Any) -> str:
-    """JSON on one line, as in a JSONL file."""
-    return json.dumps(obj, ensure_ascii=False)

@@ -2,11 +2,21 @@
 
 from typing import Any
 
-from harness.bundle import ADAPTER_CONFIG, ADAPTER_FILE, ROWS_FILE
+from harness.bundle import ADAPTER_CONFIG, ROWS_FILE
 from harness.faults.copies import Copy, NotApplicableError
 from harness.faults.fault import Harmless
-from harness.faults.weights import Tensors, adapter_file, as_whole, edit_rows, edit_tensors, head_rows_of, merge_adapter
-from harness.files import write_json, write_text
+from harness.faults.weights import (
+    Tensors,
+    adapter_file,
+    as_whole,
+    edit_b,
+    edit_rows,
+    edit_tensors,
+    head_rows_of,
+    merge_adapter,
+    reshard,
+)
+from harness.files import read_json, write_json, write_text
 from harness.results import Stage
 from harness.tensors import read_folder
 
@@ -24,22 +34,10 @@ def _save_rows_again(copy: Copy) -> None:
 
 
 def _shard_the_base(copy: Copy) -> None:
-    from safetensors.torch import load_file, save_file
-
     folder = copy.input("base")
-    stored = read_folder(folder)
-    files = {tensor.file for tensor in stored.values()}
-    if len(files) > 1 or len(stored) < 2:
+    if not (folder / "model.safetensors").is_file() or len(read_folder(folder)) < 2:
         raise NotApplicableError("the base is sharded already")
-    (file,) = files
-    tensors, names = load_file(file), sorted(stored)
-    file.unlink()
-    weight_map: dict[str, str] = {}
-    for i in range(2):
-        name = f"model-{i + 1:05d}-of-00002.safetensors"
-        save_file({each: tensors[each] for each in names[i::2]}, folder / name, metadata={"format": "pt"})
-        weight_map |= dict.fromkeys(names[i::2], name)
-    write_json(folder / "model.safetensors.index.json", {"metadata": {}, "weight_map": weight_map})
+    reshard(folder, 2)
 
 
 def _noise(copy: Copy) -> None:
@@ -86,17 +84,12 @@ def _notes(copy: Copy) -> None:
 
 def _twice_the_alpha_half_the_b(copy: Copy) -> None:
     config = adapter_file(copy).parent / ADAPTER_CONFIG
-    said = copy.json(config)
+    said = read_json(config)
     if said.get("alpha_pattern"):
         raise NotApplicableError("the adapter has an alpha for each module")
     write_json(config, said | {"lora_alpha": 2 * said["lora_alpha"]})
 
-    def halve(tensors: Tensors) -> None:
-        for name in tensors:
-            if "lora_B" in name:
-                tensors[name] *= 0.5
-
-    edit_tensors(copy, copy.input("lora") / ADAPTER_FILE, halve)
+    edit_b(copy, lambda b: b.mul_(0.5))
 
 
 HARMLESS = (

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.examples import Example, Task, iterate_examples
-from harness.faults.copies import Copy, NotApplicableError, dumps
+from harness.faults.copies import Copy, NotApplicableError
 from harness.files import write_text
 from harness.token_space import Modality
 from harness.train_log import read_train_log
@@ -23,7 +23,7 @@ def read_lines(file: Path) -> list[Line]:
 
 def write_lines(file: Path, lines: list[Line]) -> None:
     """Write objects, one a line; NaN as Python's json writes it, which is how trainers leave it."""
-    write_text(file, "".join(dumps(line) + "\n" for line in lines))
+    write_text(file, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
 
 def edit_lines(file: Path, edit: Edit) -> None:

@@ -16,7 +16,7 @@ from harness.faults.weights import (
     head_rows_of,
     new_rows_of,
 )
-from harness.files import write_bytes, write_json
+from harness.files import read_json, write_bytes, write_json
 from harness.new_rows import new_rows
 from harness.pickles import move_away
 from harness.tensors import find_pickles
@@ -56,7 +56,7 @@ def _convert(copy: Copy) -> None:
 def _rows_json(copy: Copy) -> dict[str, object]:
     if copy.bundle.form != "rows":
         raise NotApplicableError("the checkpoint is no rows over a base")
-    said: dict[str, object] = copy.json(copy.ckpt / ROWS_JSON)
+    said: dict[str, object] = read_json(copy.ckpt / ROWS_JSON)
     return said
 
 
@@ -187,7 +187,7 @@ def _remove_left_over(copy: Copy) -> None:
 
 def _other_rank(copy: Copy) -> None:
     config = adapter_file(copy).parent / ADAPTER_CONFIG
-    copy.edit_json(config, r=copy.json(config)["r"] + 1)
+    copy.edit_json(config, r=read_json(config)["r"] + 1)
 
 
 def _rank_of_the_tensors(copy: Copy) -> None:
@@ -214,14 +214,14 @@ def _adapter_of_a_deeper_model(copy: Copy) -> None:
 
 def _fewer_targets(copy: Copy) -> None:
     config = adapter_file(copy).parent / ADAPTER_CONFIG
-    targets = sorted(copy.json(config)["target_modules"])
+    targets = sorted(read_json(config)["target_modules"])
     if len(targets) < 2:
         raise NotApplicableError("the adapter has one target alone")
     copy.edit_json(config, target_modules=targets[1:])
 
 
 def _broken_pointer(copy: Copy) -> None:
-    write_json(copy.ckpt / "bundle.json", copy.json(copy.ckpt / "bundle.json") | {"golden_set": "../golden"})
+    write_json(copy.ckpt / "bundle.json", read_json(copy.ckpt / "bundle.json") | {"golden_set": "../golden"})
 
 
 FAULTS = (

@@ -9,7 +9,7 @@ from harness.faults.copies import Copy, NotApplicableError
 from harness.faults.fault import Fault
 from harness.faults.lines import edit_examples, edit_lines, example_files, examples_of, read_lines, write_lines
 from harness.faults.shards import Row, edit_rows, read_rows, shard_files, shard_with
-from harness.files import write_json
+from harness.files import read_json, write_json
 from harness.held_out import audit_held_out
 from harness.progress import silent
 from harness.token_space import Modality
@@ -126,7 +126,7 @@ def _in_a_left_over_list(copy: Copy) -> None:
         row.ids = _media(example, copy)
 
     manifest = copy.input("shards") / "manifest.json"
-    said = copy.json(manifest) if manifest.is_file() else None
+    said = read_json(manifest) if manifest.is_file() else None
     edit_rows(copy, name, only)
     if said is not None:
         write_json(manifest, said)

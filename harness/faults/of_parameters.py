@@ -9,17 +9,19 @@ from harness.faults.weights import (
     Tensors,
     adapter_file,
     as_whole,
+    edit_b,
     edit_rows,
     edit_tensors,
     edit_values,
     frozen_tensor,
     merge_adapter,
     new_rows_of,
+    own_tables,
+    parents_rows,
     remove,
     text_rows_of,
 )
 from harness.files import write_json
-from harness.new_rows import new_rows
 from harness.stored_model import TABLES, Table, read_stored_model
 from harness.tensors import read_folder, to_float32
 
@@ -116,14 +118,8 @@ def _change_a_norm(copy: Copy) -> None:
 
 
 def _nothing_moved(copy: Copy) -> None:
-    import torch
-
-    before = new_rows(copy.input("parent"), copy.bundle.space)
-    for table in new_rows(copy.ckpt, copy.bundle.space):
-        if table not in before:
-            raise NotApplicableError(f"the parent has no rows of the {table}")
-        span = before[table]
-        old = torch.from_numpy(to_float32(span.rows(0, span.n_rows), span.tensor.dtype).copy())
+    for table in own_tables(copy):
+        old = parents_rows(copy, table)
         edit_rows(copy, new_rows_of(copy, table), lambda values, old=old: values.copy_(old))  # type: ignore[misc]
 
 
@@ -151,15 +147,6 @@ def _lose_the_adapter(copy: Copy) -> None:
     adapter_file(copy)
     remove(copy.input("lora"))
     copy.point(lora=None)
-
-
-def _zero_b(copy: Copy) -> None:
-    def edit(tensors: Tensors) -> None:
-        for name in tensors:
-            if "lora_B" in name:
-                tensors[name].zero_()
-
-    edit_tensors(copy, adapter_file(copy), edit)
 
 
 def _merge_all_but_one(copy: Copy) -> None:
@@ -225,7 +212,8 @@ FAULTS = (
     Fault("adapter-lost", "The adapter was not saved, and nothing points to it.",
           ("P0.5",), "adapted_modules is 0 modules", "another adapter was saved", _lose_the_adapter, "adapter"),
     Fault("adapter-without-effect", "B is still zero: the adapter was saved before it trained.",
-          ("P0.5",), "all zeros in", "B is still zero", _zero_b, "adapter"),
+          ("P0.5",), "all zeros in", "B is still zero",
+          lambda copy: edit_b(copy, lambda b: b.zero_()), "adapter"),
     Fault("merged-in-bfloat16", "base + scale * B @ A, computed and rounded in bfloat16.",
           ("P0.5",), "merged and rounded in BF16", "merge once, in float32",
           lambda copy: merge_adapter(copy, dtype="bfloat16"), "weights", subtle=True, source="domain.md row 16",

@@ -61,28 +61,31 @@ def _reversed_media(pairs: list[Pair]) -> list[Pair]:
     return [pair.with_media(pair.media[::-1]) for pair in pairs]
 
 
-def spans_of(copy: Copy, modality: Modality) -> list[slice]:
-    """The new rows of each range of a modality."""
+def spans_of(copy: Copy, *modalities: Modality) -> list[slice]:
+    """The new rows of each range of some modalities.
+
+    Raises:
+        NotApplicableError: there is none.
+    """
     space = copy.bundle.space
-    prefix = "IMAGE" if modality == "image" else "AUDIO_CB"
-    ranges = [each for name, each in sorted(space.raw["ranges"].items()) if name.startswith(prefix)]
+    ranges = [each for modality in modalities for each in space.ranges_of(modality)]
     if not ranges:
-        raise NotApplicableError(f"the token space has no {modality} codes")
-    return [slice(r["start"] - space.text_vocab_size, r["end"] + 1 - space.text_vocab_size) for r in ranges]
+        raise NotApplicableError(f"the token space has no {' or '.join(modalities)} codes")
+    return [slice(r.start - space.text_vocab_size, r.end + 1 - space.text_vocab_size) for r in ranges]
 
 
-def _all_alike(copy: Copy, modality: Modality) -> None:
-    spans = spans_of(copy, modality)
+def _all_alike(copy: Copy, *modalities: Modality) -> None:
+    edit_rows(copy, new_rows_of(copy, "embed"), lambda values: even_out(values, spans_of(copy, *modalities)))
 
-    def edit(values: Any) -> None:
-        for span in spans:
-            values[span] = values[span].mean(dim=0)
 
-    edit_rows(copy, new_rows_of(copy, "embed"), edit)
+def even_out(values: Any, spans: list[slice]) -> None:
+    """Make the rows of every span its mean row."""
+    for span in spans:
+        values[span] = values[span].mean(dim=0)
 
 
 def _scrambled(copy: Copy) -> None:
-    spans = [span for modality in ("audio", "image") for span in spans_of(copy, modality)]
+    spans = spans_of(copy, "audio", "image")
 
     def edit(values: Any) -> None:
         for span in spans:
@@ -107,7 +110,7 @@ FAULTS = (
           lambda copy: edit_pairs(copy, "golden", READ_TASKS, _constant_media), "golden",
           source="domain.md row 39", unmeasured=True),
     Fault("codes-all-alike", "The embedding rows of all codes became one: the model hears that there is sound, and no "
-          "more.", GATES, "bit-equal", "a wrong mask", lambda copy: _both_alike(copy), "weights",
+          "more.", GATES, "bit-equal", "a wrong mask", lambda copy: _all_alike(copy, "audio", "image"), "weights",
           source="domain.md row 41", unmeasured=True),
     Fault("picture-codes-all-alike", "The embedding rows of the picture's codes alone never trained apart.",
           GATES, "the i2t ablation", "a wrong mask", lambda copy: _all_alike(copy, "image"), "weights", subtle=True,
@@ -118,8 +121,3 @@ FAULTS = (
           GATES, "win_rate_shuffled is", ORDER,
           lambda copy: edit_pairs(copy, "golden", READ_TASKS, _reversed_media), "golden"),
 )  # fmt: skip
-
-
-def _both_alike(copy: Copy) -> None:
-    _all_alike(copy, "audio")
-    _all_alike(copy, "image")

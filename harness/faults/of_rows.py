@@ -2,11 +2,9 @@
 
 from typing import Any
 
-from harness.faults.copies import Copy, NotApplicableError
+from harness.faults.copies import Copy
 from harness.faults.fault import Fault
-from harness.faults.weights import edit_rows, head_rows_of, new_rows_of
-from harness.new_rows import new_rows
-from harness.tensors import to_float32
+from harness.faults.weights import edit_rows, head_rows_of, new_rows_of, own_tables, parents_rows
 
 
 def _codes(copy: Copy) -> slice:
@@ -18,20 +16,13 @@ def _codes(copy: Copy) -> slice:
 
 def _restore_parents_rows(copy: Copy, every: int) -> None:
     """Every n-th code's row as the parent has it."""
-    import torch
+    for table in own_tables(copy):
+        old, codes = parents_rows(copy, table), _codes(copy)
 
-    parent = new_rows(copy.input("parent"), copy.bundle.space)
-    for table in new_rows(copy.ckpt, copy.bundle.space):
-        if table not in parent:
-            raise NotApplicableError(f"the parent has no rows of the {table}")
-        span, rows = parent[table], new_rows_of(copy, table)
-        old = torch.from_numpy(to_float32(span.rows(0, span.n_rows), span.tensor.dtype).copy())
-        where = torch.arange(rows.n_rows)[_codes(copy)][::every]
+        def restore(values: Any, old: Any = old, codes: slice = codes) -> None:
+            values[codes][::every] = old[codes][::every].to(values.dtype)
 
-        def restore(values: Any, where: Any = where, old: Any = old) -> None:
-            values[where] = old[where].to(values.dtype)
-
-        edit_rows(copy, rows, restore)
+        edit_rows(copy, new_rows_of(copy, table), restore)
 
 
 def _two_equal(copy: Copy) -> None:

@@ -7,20 +7,20 @@ from harness.faults.copies import Copy
 from harness.faults.fault import Fault
 from harness.faults.lines import edit_lines, examples_of
 from harness.faults.weights import Tensors, adapter_file, as_whole, edit_tensors, edit_values, frozen_tensor
-from harness.files import write_json
+from harness.files import read_json, write_json
 
 
 def _other_config(copy: Copy, change: Any) -> None:
     as_whole(copy)
-    config = copy.json(copy.ckpt / "config.json")
+    config = read_json(copy.ckpt / "config.json")
     change(config)
     write_json(copy.ckpt / "config.json", config)
 
 
 def _config_of_the_base(copy: Copy) -> None:
     """Everything but the vocabulary's size as in the base that bundle.json points to."""
-    size = copy.json(copy.ckpt / "config.json")["vocab_size"]
-    write_json(copy.ckpt / "config.json", copy.json(copy.input("base") / "config.json") | {"vocab_size": size})
+    size = read_json(copy.ckpt / "config.json")["vocab_size"]
+    write_json(copy.ckpt / "config.json", read_json(copy.input("base") / "config.json") | {"vocab_size": size})
 
 
 def _rope(config: dict[str, Any]) -> None:
@@ -44,7 +44,7 @@ def _last_norm(copy: Copy) -> None:
 
 def _alpha(copy: Copy, factor: float) -> None:
     config = adapter_file(copy).parent / ADAPTER_CONFIG
-    copy.edit_json(config, lora_alpha=factor * copy.json(config)["lora_alpha"])
+    copy.edit_json(config, lora_alpha=factor * read_json(config)["lora_alpha"])
 
 
 def _noisy(copy: Copy) -> None:

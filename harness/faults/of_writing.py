@@ -5,11 +5,10 @@ from typing import Any
 from harness.examples import WRITE_TASKS
 from harness.faults.copies import Copy
 from harness.faults.fault import Fault
-from harness.faults.of_reading import BY_CONTENT, pair_again, roll_captions, spans_of
+from harness.faults.of_reading import BY_CONTENT, even_out, pair_again, roll_captions, spans_of
 from harness.faults.pairs import Pair, edit_pairs
-from harness.faults.weights import Rows, Tensors, adapter_file, edit_rows, edit_tensors, head_rows_of, new_rows_of
-from harness.new_rows import new_rows
-from harness.tensors import to_float32
+from harness.faults.weights import edit_b, edit_rows, head_rows_of, head_table, new_rows_of, parents_rows
+from harness.stored_model import Table
 from harness.token_space import Modality
 
 
@@ -24,42 +23,30 @@ def _one_prompt_for_all(copy: Copy) -> None:
 
 
 def _flip_adapter(copy: Copy) -> None:
-    def edit(tensors: Tensors) -> None:
-        for name in tensors:
-            if "lora_B" in name:
-                tensors[name].neg_()
-
-    edit_tensors(copy, adapter_file(copy), edit)
+    edit_b(copy, lambda b: b.neg_())
 
 
-def _rows_of_the_parent(copy: Copy, rows: Rows) -> None:
-    """Rows that logits are made of as the parent has them."""
-    import torch
-
-    spans = new_rows(copy.input("parent"), copy.bundle.space)
-    span = spans.get("lm_head") or spans["embed"]
-    old = torch.from_numpy(to_float32(span.rows(0, span.n_rows), span.tensor.dtype).copy())
-    edit_rows(copy, rows, lambda values: values.copy_(old))
+def _table_of_the_parent(copy: Copy, table: Table) -> None:
+    old = parents_rows(copy, table)
+    edit_rows(copy, new_rows_of(copy, table), lambda values: values.copy_(old))
 
 
 def _head_of_the_parent(copy: Copy) -> None:
     # Where head and embedding are one, an adapter may write by rows that never moved: that is P0.5's to find.
-    _rows_of_the_parent(copy, new_rows_of(copy, "lm_head"))
+    _table_of_the_parent(copy, "lm_head")
+
+
+def _untrained_head(copy: Copy) -> None:
+    _table_of_the_parent(copy, head_table(copy))
 
 
 def _even_head(copy: Copy, *modalities: Modality) -> None:
     """Every code of a range as likely as any other."""
-    spans = [span for modality in modalities for span in spans_of(copy, modality)]
-
-    def edit(values: Any) -> None:
-        for span in spans:
-            values[span] = values[span].mean(dim=0)
-
-    edit_rows(copy, head_rows_of(copy), edit)
+    edit_rows(copy, head_rows_of(copy), lambda values: even_out(values, spans_of(copy, *modalities)))
 
 
 def _shift_head(copy: Copy) -> None:
-    spans = [span for modality in ("audio", "image") for span in spans_of(copy, modality)]
+    spans = spans_of(copy, "audio", "image")
 
     def edit(values: Any) -> None:
         for span in spans:
@@ -83,10 +70,6 @@ def _never_a_target(copy: Copy, *roles: str) -> None:
 def _free_with(copy: Copy, plant: Any) -> None:
     plant(copy)
     copy.point(decoding="free")
-
-
-def _served_with_the_constraint(copy: Copy) -> None:
-    copy.point(decoding="constrained")
 
 
 TRAINED = "Check that head rows and adapter are those that were trained"
@@ -130,8 +113,7 @@ FAULTS = (
           lambda copy: _never_a_target(copy, "aud_end", "img_end"), "weights", source="domain.md rows 31, 32"),
     Fault("untrained-head-served-free", "Decoded over the whole vocabulary, a head that was never trained leaks.",
           ("P0.2",), "out_of_range_pct (free) is", "Serve with constrained decoding",
-          lambda copy: _free_with(copy, lambda each: _rows_of_the_parent(each, head_rows_of(each))), "weights",
-          source="domain.md row 44"),
+          lambda copy: _free_with(copy, _untrained_head), "weights", source="domain.md row 44"),
     Fault("flipped-adapter-served-free", "Decoded over the whole vocabulary, a broken adapter leaks text.",
           ("P0.2",), "out_of_range_pct (free) is", "Serve with constrained decoding",
           lambda copy: _free_with(copy, _flip_adapter), "adapter"),

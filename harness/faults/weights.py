@@ -11,7 +11,7 @@ from harness.faults.copies import Copy, NotApplicableError, clone_tree
 from harness.files import read_json, write_json
 from harness.new_rows import new_rows
 from harness.stored_model import Table, read_stored_model
-from harness.tensors import StoredTensor, read_folder
+from harness.tensors import StoredTensor, read_folder, to_float32
 
 if TYPE_CHECKING:
     import torch
@@ -81,12 +81,34 @@ def new_rows_of(copy: Copy, table: Table) -> Rows:
     return Rows(span.tensor.file, span.tensor.name, span.first, span.n_rows)
 
 
+def parents_rows(copy: Copy, table: Table) -> "torch.Tensor":
+    """The new rows of a table as the parent has them, (n_rows, d) float32.
+
+    Raises:
+        NotApplicableError: there is no parent, or it has no rows of that table.
+    """
+    import torch
+
+    spans = new_rows(copy.input("parent"), copy.bundle.space)
+    if table not in spans:
+        raise NotApplicableError(f"the parent has no rows of the {table}")
+    span = spans[table]
+    return torch.from_numpy(to_float32(span.rows(0, span.n_rows), span.tensor.dtype).copy())
+
+
+def own_tables(copy: Copy) -> list[Table]:
+    """The tables that have new rows of their own."""
+    return list(new_rows(copy.ckpt, copy.bundle.space))
+
+
+def head_table(copy: Copy) -> Table:
+    """The table that logits are made of: the head, or the embedding where the two are tied."""
+    return "lm_head" if "lm_head" in own_tables(copy) else "embed"
+
+
 def head_rows_of(copy: Copy) -> Rows:
     """The new rows that logits are made of: the head's, or the embedding's where the two are tied."""
-    try:
-        return new_rows_of(copy, "lm_head")
-    except NotApplicableError:
-        return new_rows_of(copy, "embed")
+    return new_rows_of(copy, head_table(copy))
 
 
 def text_rows_of(copy: Copy, table: Table) -> Rows:
@@ -127,6 +149,35 @@ def adapter_file(copy: Copy) -> Path:
     if not file.is_file():
         raise NotApplicableError("the checkpoint has no adapter")
     return file
+
+
+def edit_b(copy: Copy, edit: Callable[[Any], object]) -> None:
+    """Change every B of the adapter; `edit` changes a torch tensor in place.
+
+    Raises:
+        NotApplicableError: the checkpoint has no adapter.
+    """
+
+    def each(tensors: Tensors) -> None:
+        for name, tensor in tensors.items():
+            if "lora_B" in name:
+                edit(tensor)
+
+    edit_tensors(copy, adapter_file(copy), each)
+
+
+def reshard(folder: Path, n_files: int = 3) -> None:
+    """model.safetensors as several files and an index."""
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names, weight_map = sorted(tensors), dict[str, str]()
+    for i in range(n_files):
+        file = f"model-{i + 1:05d}-of-{n_files:05d}.safetensors"
+        save_file({name: tensors[name] for name in names[i::n_files]}, folder / file, metadata={"format": "pt"})
+        weight_map |= dict.fromkeys(names[i::n_files], file)
+    write_json(folder / "model.safetensors.index.json", {"metadata": {}, "weight_map": weight_map})
 
 
 def as_whole(copy: Copy) -> None:

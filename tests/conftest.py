@@ -11,10 +11,16 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.pop("GITHUB_ACTIONS", None)
 os.environ.pop("GITHUB_STEP_SUMMARY", None)
 
+# An inner run of pytest forgets what it was the first to import. Hypothesis's plugin imports this at the end of every
+# run, and its asserts would be rewritten each time: a second a run.
+import hypothesis.internal.observability  # noqa: F401
 import pytest
 
+from gates import options, session
 from harness.token_space import TokenSpace, parse_token_space
 from reports.render import RenderedReport, render
+from tests.gate_runs import P0, P1
+from tests.made_up_gates import Stage
 from tests.report_world import rich_verdict, write_picture
 from tests.small_run import CACHE, train_small
 from tests.tiny import Tiny, token_space_object, write_tiny
@@ -83,3 +89,11 @@ def page(rendered: RenderedReport) -> str:
 def summary(rendered: RenderedReport) -> str:
     """Its summary."""
     return rendered.summary.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def stage(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """A stage 4 of two made-up gates."""
+    monkeypatch.setattr(options, "GATES_ROOT", pytester.path / "gates")
+    monkeypatch.setattr(session, "criteria_of", lambda stage: {"P0.9": P0, "P1.9": P1})
+    return Stage(pytester)

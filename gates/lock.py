@@ -31,7 +31,6 @@ class OutLock:
             pytest.UsageError: another run is writing there.
             OSError: the folder cannot be written.
         """
-        self.out.mkdir(parents=True, exist_ok=True)
         try:
             self._lock.acquire(blocking=False)
         except Timeout:

@@ -194,4 +194,4 @@ def _cache_folder(config: pytest.Config, out: Path) -> Path:
 def _threads_of_a_worker() -> int | None:
     """Under -n, workers share the cores instead of each taking all of them."""
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0"))
-    return max(1, (os.cpu_count() or 1) // workers) if workers else None
+    return max(1, (os.cpu_count() or workers) // workers) if workers else None

@@ -24,7 +24,8 @@ from harness.evidence import Use
 from harness.results import EXIT_CODES, GateResult, Verdict, write_verdict
 
 VERDICT_FILE = "verdict.json"
-PAGES = ("report.html", "summary.md")
+REPORT = "report.html"
+PAGES = (REPORT, "summary.md")
 _ENDED_EARLY = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR)
 NOT_WHOLE = "Not a whole run, or one that did not end well: run all gates again."
 
@@ -76,7 +77,8 @@ class GateSession:
             cache.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             option, folder = writable
-            older = f"; the {VERDICT_FILE} that lies there is of an older run" if (out / VERDICT_FILE).exists() else ""
+            stands = option == "--out" and (out / VERDICT_FILE).exists()
+            older = f"; the {VERDICT_FILE} that lies there is of an older run" if stands else ""
             raise pytest.UsageError(
                 f"{option}={folder}: {error.strerror or error}; expected a folder to write to{older}"
             ) from None
@@ -122,7 +124,7 @@ class GateSession:
             try:
                 self._publish(demoted(self.verdict, why))
             except Exception as error:
-                self._give_up(error, self.verdict, 0.0)
+                self._give_up(error, self.verdict, self.verdict.run.duration_s)
         return self.exit_code()
 
     def exit_code(self) -> int:
@@ -135,7 +137,7 @@ class GateSession:
 
         if self.verdict is None:
             return "## ! INCOMPLETE: no verdict could be written"
-        return summary_text(self.verdict, self.options.out / PAGES[0])
+        return summary_text(self.verdict, self.options.out / REPORT)
 
     def _ended_well(self, exitstatus: int) -> bool:
         """Whether every gate was run, and pytest's exit status is what the gates' outcomes account for.

@@ -69,9 +69,7 @@ def make_verdict(
     )
 
 
-def run_info(
-    options: RunOptions, *, command: str, started: str, duration_s: float = 0.0, uses: Sequence[Use] = ()
-) -> RunInfo:
+def run_info(options: RunOptions, *, command: str, started: str, duration_s: float, uses: Sequence[Use]) -> RunInfo:
     """How a run was made."""
     return RunInfo(
         command=encodable(command),

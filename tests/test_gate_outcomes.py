@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from gates.gate import Accept, GateFailedError, TooFewExamplesError
-from gates.outcomes import outcome_of, result_of
+from gates.outcomes import UNEXPECTED, outcome_of, result_of
 from gates.verdict import demoted, make_verdict, not_run, run_info
-from harness.errors import MissingInputError
+from harness.errors import HarnessError, MissingInputError
 from harness.evidence import Use
 from harness.results import Decision, Measurement, Outcome
 from tests.gate_runs import P0, options, result
@@ -65,6 +65,21 @@ def test_a_result_holds_what_was_measured_before_it_ended() -> None:
     passed = result_of(P0, "pass", accept, quiet)
     assert (passed.advice, passed.details) == ((), {"notes": ["told"]})
     assert result_of(P0, "not_run", None, quiet).details == {"reason": "not run"}
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind"),
+    [
+        (ValueError("nobody thought of this"), "ValueError"),
+        (HarnessError("f", "found", "expected", "fix"), None),
+        (TooFewExamplesError("64 are too few"), None),
+    ],
+)
+def test_an_error_that_nobody_thought_of_is_told_from_the_others(raised: Exception, kind: str | None) -> None:
+    _, call = phase(passed=False, raised=raised)
+
+    assert result_of(P0, "error", None, call).details.get(UNEXPECTED) == kind
+    assert UNEXPECTED not in result_of(P0, "fail", None, call).details
 
 
 # ---------------------------------------------------------------------- the verdict

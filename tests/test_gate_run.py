@@ -40,6 +40,11 @@ def test_a_run_begins_incomplete_and_says_its_command(tmp_path: Path, monkeypatc
     assert run.command == "pytest gates/stage4 '--ckpt=a b'"
     assert run.options.cache.is_dir()
     assert list(run.criteria) == list(criteria_of("stage4"))
+    begun = read_verdict(run.options.out / VERDICT_FILE)
+    assert begun.run.duration_s == 0.0
+    assert {gate.outcome for gate in begun.gates} == {"not_run"}
+    holder = json.loads((run.options.out / HOLDER).read_text())
+    assert holder["started"] == run.started
     run.lock.release()
     monkeypatch.setenv("PYTEST_ADDOPTS", "-x -q")
     again = started(tmp_path)
@@ -54,7 +59,38 @@ def test_a_folder_that_is_a_file_is_refused_by_its_option(tmp_path: Path, which:
     with pytest.raises(pytest.UsageError, match=option):
         started(tmp_path, **{which: tmp_path / "file"})
     # and lets go of the folder
+    assert not (options(tmp_path).out / HOLDER).exists()
     started(tmp_path).lock.release()
+
+
+def test_what_an_older_run_left_is_gone_before_a_run_begins(tmp_path: Path) -> None:
+    out = options(tmp_path).out
+    out.mkdir()
+    for name in PAGES:
+        (out / name).write_text("of an older run")
+
+    run = started(tmp_path, cache=tmp_path / "a" / "folder" / "of evidence")
+    run.lock.release()
+
+    assert not any((out / name).exists() for name in PAGES)
+    assert run.options.cache.is_dir()
+
+
+def test_an_older_verdict_that_could_not_be_taken_away_is_named(tmp_path: Path) -> None:
+    out = options(tmp_path).out
+    (out / LOCK).mkdir(parents=True)  # no file that could be locked
+    with pytest.raises(pytest.UsageError, match=r"expected a folder to write to$"):
+        started(tmp_path)
+    (out / VERDICT_FILE).write_text("{}")
+    with pytest.raises(pytest.UsageError, match=r"to write to; the verdict\.json that lies there is of an older run$"):
+        started(tmp_path)
+
+
+def test_a_folder_of_evidence_that_is_none_is_no_older_verdict(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(pytest.UsageError, match=r"expected a folder to write to$"):
+        started(tmp_path, cache=tmp_path / "file")
+    assert read_verdict(options(tmp_path).out / VERDICT_FILE).verdict == "INCOMPLETE"
 
 
 def test_gates_that_cannot_be_imported_are_a_usage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,6 +128,7 @@ def test_the_folder_is_made_where_it_is_not_there(tmp_path: Path) -> None:
     lock.acquire("now")
     lock.release()
     lock.acquire("now")
+    (tmp_path / "a" / "b" / HOLDER).unlink()  # whoever tidied up
     lock.release()
 
 
@@ -113,6 +150,7 @@ def test_an_older_verdict_goes_unless_another_run_holds_the_folder(tmp_path: Pat
         assert (tmp_path / VERDICT_FILE).exists()
     withdraw_older(tmp_path)
     assert not (tmp_path / VERDICT_FILE).exists()
+    assert not (tmp_path / HOLDER).exists()
     OutLock(tmp_path).acquire("now")  # it has let go
     withdraw_older(tmp_path / "gone")
     assert not (tmp_path / "gone").exists()
@@ -155,15 +193,20 @@ def test_what_a_run_is_asked_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert len(asked.run_id) == 32
     monkeypatch.setenv("MODALITY_GATES_CACHE", "kept")
     monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", "2")
+    monkeypatch.setattr(os, "cpu_count", lambda: 9)
     other = read_options(config(tmp_path, stage4, ckpt=".", out="o", no_cache=True, strict=True))
     assert other is not None
     assert (other.out, other.cache, other.reuse_evidence) == (tmp_path / "o", tmp_path / "kept", False)
-    assert other.threads == max(1, (os.cpu_count() or 1) // 2)
+    assert other.threads == 4
     assert other.strict is True
     monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", "9999")
     many = read_options(config(tmp_path, stage4, ckpt=".", evidence_cache="~"))
     assert many is not None
     assert (many.threads, many.cache) == (1, Path.home())
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    unknown = read_options(config(tmp_path, stage4, ckpt="."))
+    assert unknown is not None
+    assert unknown.threads == 1
 
 
 @pytest.mark.parametrize(

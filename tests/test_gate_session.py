@@ -61,6 +61,14 @@ def test_of_two_results_of_a_gate_the_worse_one_stands(
     assert session.results["P0.9"].outcome == stands
 
 
+def test_of_two_that_are_equally_bad_the_first_stands(session: GateSession) -> None:
+    first = result("fail").model_copy(update={"claim": "the first"})
+    session.collect(report(first))
+    session.collect(report(result("fail")))
+
+    assert session.results["P0.9"] == first
+
+
 def test_evidence_is_counted_over_all_reports(session: GateSession) -> None:
     session.collect(report(uses=[("a", "m", True), ("b", "m", False)]))
     session.collect(report(uses=[("a", "m", False), ("b", "m", False), ("c", "m", False)]))
@@ -118,7 +126,8 @@ def test_the_verdict_and_its_exit_code(
     assert session.verdict is not None
     assert session.verdict.run.duration_s == 1.5
     assert session.report_path == session.options.out / "report.html"
-    assert "hard" in session.summary() or "P0.9" in session.summary()
+    assert "| P0.9 | hard |" in session.summary()
+    assert str(session.report_path) in session.summary()
 
 
 def test_exit_codes_are_the_contracts() -> None:
@@ -167,6 +176,31 @@ def test_a_promote_can_be_taken_back_and_nothing_else(session: GateSession) -> N
     assert session.demote("again") == 1
     assert session.verdict.verdict == "REJECT"
     assert session.verdict is not before or session.verdict.next_step != "again"
+
+
+def test_a_promote_that_is_taken_back_is_gone_where_no_report_can_be_written_either(
+    session: GateSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert collected(session).finish(OK, 2.5) == 0
+    fail_to_render(monkeypatch, RuntimeError("no room"))
+
+    assert session.demote("why") == 10
+    left = read_verdict(session.options.out / VERDICT_FILE)
+    assert (left.verdict, left.run.duration_s) == ("INCOMPLETE", 2.5)
+    assert "RuntimeError: no room" in left.next_step
+    assert session.report_path is None
+
+
+def test_a_verdict_that_cannot_be_made_is_incomplete(session: GateSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreadable(*_: Any) -> None:
+        raise RuntimeError("a disk that went away")
+
+    monkeypatch.setattr(sessions, "open_bundle", unreadable)
+
+    assert collected(session).finish(OK, 2.5) == 10
+    left = read_verdict(session.options.out / VERDICT_FILE)
+    assert (left.verdict, left.run.duration_s) == ("INCOMPLETE", 2.5)
+    assert "a disk that went away" in left.next_step
 
 
 def test_without_a_verdict_the_run_is_incomplete(session: GateSession) -> None:

@@ -54,8 +54,9 @@ def test_only_a_judged_figure_falls_short(m: Measurement, short: bool) -> None:
     ("value", "unit", "shown"),
     [
         (0.5, "share", "0.50"), (0.004, "share", "0.004"), (0.01, "share", "0.01"), (0.0, "share", "0.00"),
-        (-0.0001, "nats/token", "0.000 nats/token"), (999.4, "rows", "999 rows"), (1000.0, "rows", "1,000 rows"),
-        (-1234.0, "rows", "-1,234 rows"), (12.345, "%", "12.3 %"), (NAN, "%", "could not be computed"),
+        (-0.0001, "nats/token", "0.000 nats/token"), (99.44, "rows", "99.4 rows"), (999.4, "rows", "999 rows"),
+        (999.6, "rows", "1,000 rows"), (1000.0, "rows", "1,000 rows"), (-1234.0, "rows", "-1,234 rows"),
+        (12.345, "%", "12.3 %"), (NAN, "%", "could not be computed"),
     ],
 )  # fmt: skip
 def test_figures_are_rounded_for_reading(value: float, unit: str, shown: str) -> None:
@@ -94,6 +95,10 @@ def at(
         (at(0.6, 0.4, 0.65, n=5_000), 20_000),
         (at(0.6, 0.4, 0.65, n=5_001), None),
         (at(0.6, 0.5, 0.65, n=7), 7),
+        (at(0.6, 0.45, 0.65, n=1), 3),  # 2.25, upwards
+        (at(0.6, 0.55, 0.65, n=1), 1),
+        (at(0.6, 0.4, 0.65, n=0), None),
+        (figure("m", 1.0, -1e200, 1.0, op=">=", threshold=0.0, n=9), None),
         (at(0.5, 0.4, 0.6), None),
         (at(None, 0.4, 0.6), None),
         (at(0.6, None, 0.6), None),
@@ -115,7 +120,7 @@ def test_two_borderline_figures_are_named(n: int) -> None:
 
     assert told is not None
     assert told.count("asked for") == min(n, 2)
-    assert ("; and 1 more" in told) is (n == 3)
+    assert (" more" in told) is ("; and 1 more" in told) is (n == 3)
 
 
 # ---------------------------------------------------------------------- gaps of stage 3
@@ -171,6 +176,14 @@ def test_what_could_not_be_computed_reaches_nothing() -> None:
     for delta, wins in (((NAN, 0, 1), (0.5, 0.1, 0.9)), ((0.0, 0, 1), (NAN, 0.1, 0.9))):
         gap, share = pair(delta, wins)
         assert not is_in_reach("shuffled", gap, share, LIMITS)
+
+
+def test_what_could_not_be_computed_does_not_even_reach_zero() -> None:
+    lenient = Stage3Thresholds(min_gap_shuffled_media_nats=0.0, min_win_rate_shuffled_media=0.0)
+    for delta, wins, reach in (((NAN, 0, 1), (0.5, 0.1, 0.9), False), ((0.0, 0, 1), (NAN, 0.1, 0.9), False),
+                               ((-1.0, -2, 0), (0.0, 0, 0), True)):  # fmt: skip
+        gap, share = pair(delta, wins)
+        assert is_in_reach("shuffled", gap, share, lenient) is reach
 
 
 def test_states_of_a_gap() -> None:

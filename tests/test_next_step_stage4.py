@@ -158,7 +158,7 @@ CASES = (
             f"Go {_SCALE}: more steps, or a larger sample pool than 8k.",
             "t2a decoded 100 %, win rate against shuffled prompts 1.00, against empty ones 1.00, Δ empty 0.60",
         ),
-        ("warnings",),
+        ("warnings", "Keep the constraint"),
     ),
     Case(
         "all green, with a record",
@@ -191,6 +191,12 @@ CASES = (
         ("Keep the constraint (t2a out of range free 3.2 %",),
     ),
     Case(
+        "no constraint to keep, where a few ids out of range are allowed",
+        stage4(result("P0.2", "pass", *range_figures(free=0.4, served="free"))),
+        (_SCALE,),
+        ("Keep the constraint",),
+    ),
+    Case(
         "details are not heard",
         stage4(result("P0.4", "pass", *write_figures(t2a_win_rate_nearest=_COIN))),
         (_SCALE, "Details of the prompt are not heard yet (t2a win rate nearest 0.50)"),
@@ -201,7 +207,7 @@ CASES = (
         (
             _SCALE,
             "Borderline: t2a win rate shuffled 0.72 [0.66, 0.78] on 288 "
-            "examples, asked for 0.7 (about 2,600 would tell)",
+            "examples, asked for 0.7 (about 2,600 would tell). Give more held-out examples (--golden, --dev).",
         ),
     ),
     Case(

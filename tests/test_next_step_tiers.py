@@ -40,7 +40,19 @@ CASES = (
         ("Go on to tier C", "i2t Δ shuffled is known to ± 60 % only"),
         trained=TIER["B"],
     ),
-    Case("strong after tier C", stage3(), ("Go on to the full run.",), trained=TIER["C"]),
+    Case("strong after tier C", stage3(), ("Go on to the full run.",), ("Do not wait",), trained=TIER["C"]),
+    Case(
+        "strong within tier B",
+        stage3(),
+        ("Do not wait for the rest of this run. It looks stable: go straight on to the full run.",),
+        trained=record(8192, "running", step=650),
+    ),
+    Case(
+        "strong within tier C",
+        stage3(),
+        ("Do not wait for the rest of this run. Go on to the full run.",),
+        trained=record(51_200, "running", step=650),
+    ),
     Case(
         "strong after tier C, the log is red",
         stage3(_RED_LOG),
@@ -57,7 +69,16 @@ CASES = (
     Case(
         "strong, tier unknown",
         stage3(),
-        ("After tier A (2,048 rows) go on to tier B", "after tier B to tier C", "after tier C to the full run"),
+        (
+            "After tier A (2,048 rows) go on to tier B",
+            "after tier B to tier C",
+            "or to the full run where it is stable; after tier C to the full run",
+        ),
+    ),
+    Case(
+        "strong, tier unknown, the log is red",
+        stage3(_RED_LOG),
+        ("or to the full run where it is stable (S3.6 dynamics is red (loss spikes 3 steps, asked for <= 0)); after",),
     ),
     Case(
         "a record that is none",

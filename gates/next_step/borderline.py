@@ -37,7 +37,7 @@ def needed(m: Measurement) -> int | None:
         n = m.n * (half / (value - m.threshold)) ** 2
     except OverflowError:
         return None
-    return _two_digits(n) if n <= MOST_EXAMPLES else None
+    return _two_digits(n) if 0 < n <= MOST_EXAMPLES else None
 
 
 def describe(m: Measurement) -> str:
@@ -64,5 +64,5 @@ def has_too_few(gate: GateResult) -> bool:
 
 def _two_digits(n: float) -> int:
     """Rounded up to two significant digits: more than that no estimate of an estimate has."""
-    unit = 10 ** max(0, math.floor(math.log10(max(n, 1))) - 1)
+    unit = 10 ** max(0, math.floor(math.log10(n)) - 1)
     return math.ceil(n / unit) * unit

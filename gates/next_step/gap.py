@@ -67,7 +67,7 @@ def is_in_reach(name: str, delta: Measurement, wins: Measurement, thresholds: St
     noise = name == "noise"
     gap = thresholds.min_gap_noise_media_nats if noise else thresholds.min_gap_shuffled_media_nats
     share = thresholds.min_win_rate_noise_media if noise else thresholds.min_win_rate_shuffled_media
-    return (highest(delta) or 0.0) >= gap and (highest(wins) or 0.0) >= share
+    return all(end is not None and end >= asked for end, asked in ((highest(delta), gap), (highest(wins), share)))
 
 
 def words(task: Task, delta: Measurement | None, wins: Measurement | None) -> str:

@@ -94,7 +94,7 @@ def unmeasured(gates: Gates) -> Step | None:
     missing = [gate_id for gate_id in (DECODE, PROMPTS) if not outcome_is(gates, gate_id, "pass")]
     if not missing:
         return None
-    return Step(f"{listed(missing)} was not measured", "Measure decoding and conditionality: promotion rests on both.")
+    return Step(f"No result of {listed(missing)}", "Measure decoding and conditionality: promotion rests on both.")
 
 
 def served_constrained(gates: Gates) -> bool:

@@ -142,4 +142,5 @@ def _round(value: float | None, m: Measurement) -> str:
         decimals = 3 if 0 < abs(m.value or 0.0) < 0.01 else 2
         # + 0.0: a rounded -0.001 is 0.00, and no negative zero.
         return f"{round(value, decimals) + 0.0:.{decimals}f}"
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    # 999.6 to three digits would be 1e+03.
+    return f"{value:.3g}" if abs(value) < 100 else f"{value:,.0f}"

@@ -98,6 +98,6 @@ def measure_loss(
     Raises:
         EvidenceError: the scorer's canary disagrees.
     """
-    modality = examples[0].modality if examples[0].writes else None
+    modality = examples[0].modality if task in WRITE_TASKS else None
     losses = score(correct_items(examples, space), label=f"{task}: held-out loss", modality=modality).nll
     return MeasuredLoss(task, float(losses.mean()), len(losses), source)

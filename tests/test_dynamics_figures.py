@@ -220,6 +220,8 @@ def test_a_jump_stands_out_from_the_usual_growth() -> None:
 def test_growth_that_sets_in_and_goes_on_is_no_jump() -> None:
     growing = [*([0.0] * 4), *(0.2 * i for i in range(1, 10))]
     assert np.abs(jumps(at_equal_distances(growing), 0.05)).max() < 0.1
+    late = [*([0.0] * 12), *(0.2 * i for i in range(1, 6))]
+    assert np.abs(jumps(at_equal_distances(late), 0.05)).max() < 0.1
 
 
 def test_lines_that_come_more_seldom_may_change_by_more() -> None:

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gates.cli import app
+from gates.dynamics_reading import Beside, read_log
 from harness.files import write_json
 from tests.tiny import Tiny, write_space
 from tests.training_logs import broken, field_space, spec_rows, write_jsonl_log, write_text_log, write_trainer_state
@@ -36,6 +37,45 @@ def test_a_healthy_log_by_itself(tmp_path: Path, write: Any) -> None:
     assert (code, seen["healthy"], seen["judged_as"]) == (0, True, "P1.5")
     assert seen["uniform"]["t2i"] == pytest.approx(9.011, abs=1e-3)
     assert seen["figures"]["t2i_avg"]["last"] == pytest.approx(4.417)
+
+
+def test_the_figures_of_a_log(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {"step": 10 * i, "a2t_avg": 4.0 - 0.1 * i, "loss": "NaN", "samples_per_second": 7.0} for i in range(2, 22)
+    ]
+    rows[5]["a2t_avg"] = 9.0
+    log = write_jsonl_log(tmp_path / "log.jsonl", rows)
+
+    code, seen = _inspect("--log", log)
+
+    assert (code, seen["judged_as"], seen["healthy"]) == (1, "S3.6", False)
+    assert (seen["log"]["first_step"], seen["log"]["last_step"], seen["log"]["records"]) == (20, 210, 20)
+    assert set(seen["figures"]) == {"a2t_avg", "loss"}
+    assert seen["figures"]["loss"] == {
+        "n": 20, "first_step": 20, "first": None, "last_step": 210, "last": None, "min": None, "max": None,
+    }  # fmt: skip
+    assert seen["figures"]["a2t_avg"] == {
+        "n": 20, "first_step": 20, "first": pytest.approx(3.8), "last_step": 210, "last": pytest.approx(1.9),
+        "min": pytest.approx(1.9), "max": 9.0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("stage", "gate"), [(3, "S3.6"), (4, "P1.5"), (None, "P1.5")])
+def test_the_stage_is_the_checkpoints_and_else_what_the_losses_say(
+    tmp_path: Path, stage: int | None, gate: str
+) -> None:
+    log = write_jsonl_log(tmp_path / "log.jsonl", spec_rows())
+    assert read_log(log, Beside(stage=stage))["judged_as"] == gate
+
+
+def test_of_many_findings_the_first_are_named(tmp_path: Path) -> None:
+    rows = [{"step": i, "loss": "NaN"} for i in range(1, 61)]
+
+    _, seen = _inspect("--log", write_jsonl_log(tmp_path / "log.jsonl", rows))
+
+    assert seen["findings"][0]["step"] == 1
+    assert len(seen["findings"]) == 50
+    assert "60 values" in seen["reasons"][0]
 
 
 def test_without_a_token_space_nothing_is_held_against_uniform(tmp_path: Path) -> None:

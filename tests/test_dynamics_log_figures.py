@@ -38,7 +38,7 @@ def test_four_lines_have_a_usual_distance_and_three_have_none() -> None:
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize(("distance", "n"), [(45, 0), (46, 1)])
 def test_what_is_usual_is_the_longer_side_of_five(turned: bool, distance: int, n: int) -> None:
-    side = [10, 30, 30, 30, 10, 10]  # the median of the nearest five is 30, of four or six it is 20
+    side = [10, 10, 30, 30, 30, 10, 10]  # the median of the nearest five is 30, of four or six it is 20
     distances = [*side, distance, *([10] * 8)]
 
     found = gaps(steps_at(distances[::-1] if turned else distances), 1.5)
@@ -50,6 +50,11 @@ def test_a_shorter_last_distance_is_not_usual() -> None:
     # 60 and 20: without the last one 60 is what comes after 50.
     assert gaps(steps_at([50, 50, 50, 60, 20]), 1.1) == [Gap(160, 220, 50.0)]
     assert gaps(steps_at([50, 50, 50, 50, 50]), 1.5) == []
+    assert gaps(steps_at([20, 20, 20, 60, 30]), 1.5) == [Gap(70, 130, 20.0)]  # shorter than the one before it is enough
+
+
+def test_a_log_that_goes_on_more_seldom_has_no_gap_at_its_end() -> None:
+    assert gaps(steps_at([20, 20, 60, 60, 60, 60]), 1.4) == []
 
 
 def test_a_log_by_the_clock_has_to_stand_out_from_its_own_spread() -> None:
@@ -103,6 +108,9 @@ def test_the_end_of_a_silence_says_nothing_of_what_is_usual() -> None:
     assert silence_of([1, 3, 5, 7], 0.1, n=13) == []
     assert silence_of([1, 2, 3, 4], 5 / 9, n=10) == [(4, 10)]
     assert silence_of([1, 2, 3, 4], 6 / 9, n=10) == []
+    # Two steps apart in the median of all the distances before it, whether it is the first or the last that differs.
+    assert silence_of([1, 2, 3, 6, 9], 0.1, n=15) == []
+    assert silence_of([1, 2, 3, 6, 9], 0.1, n=16) == [(9, 16)]
 
 
 def test_a_gap_of_the_log_is_no_silence_of_a_key() -> None:
@@ -134,6 +142,7 @@ def test_rates_rise_to_the_peak_and_fall_to_the_floor() -> None:
 def test_rates_without_warm_up_or_decay() -> None:
     assert rates("linear", 1, 2, warmup=0, most=2) == pytest.approx([2.0, 1.2])
     assert rates("linear", 4, 5, 6, warmup=4, most=4) == pytest.approx([2.0, 2.0, 0.4])
+    assert rates("linear", 1, 2, warmup=1, most=3) == pytest.approx([2.0, 2.0])
 
 
 def test_the_longest_stretch_of_zeros() -> None:
@@ -165,14 +174,18 @@ def test_a_rate_beyond_all_before_is_no_schedule_once_rates_have_settled() -> No
     assert jumping(2, 1, 7) == [2]
     assert jumping(2, 2) == []
     assert jumping(0, 0, 5, 5) == [2]
-    assert jumping(-9, -9, -1) == []
+    assert jumping(0, 0, 0.5, 0.5) == [2]
+    assert jumping(2, 5, 4, 16) == [3]  # settled is what no longer rises, also above where it began
+    for negative in (-1, -0.5, 0):
+        assert jumping(-9, -9, negative) == []
+    assert jumping() == jumping(1) == []
 
 
 # ---------------------------------------------------------------------- losses
 
 
 def test_the_logged_loss_is_that_of_dev_examples_at_that_very_step() -> None:
-    log = log_of({"dev_loss_t2a": curve([5.0, 4.0], first=9), "t2a_avg": curve([6.0, 3.0, 2.0], first=8)})
+    log = log_of({"dev_loss_t2a": curve([6.0, 5.0, 4.0], first=8), "t2a_avg": curve([6.0, 3.0, 2.0], first=8)})
 
     assert logged_loss(log, "t2a", 10) == LoggedLoss("t2a", "dev_loss_t2a", 10, 4.0, held_out=True)
     assert logged_loss(log, "t2a", None) == LoggedLoss("t2a", "dev_loss_t2a", 10, 4.0, held_out=True)

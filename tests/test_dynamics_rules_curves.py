@@ -1,5 +1,6 @@
 """Rules on the curves of a training log, at their bounds: losses, norms, learning rates."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -12,6 +13,7 @@ from gates.dynamics import (
 from gates.dynamics_curves import judge_losses, judge_movement, judge_norms, judge_rates
 from gates.dynamics_thresholds import LogThresholds
 from gates.gate import Accept
+from harness.dynamics import levels
 from harness.train_log_merge import Series
 from harness.training_record import LearningRates, TrainingRecord
 from tests.accepting import accepting, notes
@@ -42,6 +44,14 @@ def test_a_spike_is_told_with_what_came_before() -> None:
     assert value(accept, "loss_spikes")[0] == 1
     assert told(accept) == [("spike", "loss", 21, pytest.approx(values[20]))]
     assert f"about {np.median(values[15:20]):.4g} as before" in accept.details[FINDINGS][0]["expected"]
+
+
+def test_what_came_before_a_spike_is_all_there_is_where_it_comes_early() -> None:
+    values = np.full(40, 3.0)
+    values[:4] = [3.3, 3.1, 3.0, 9.0]
+
+    found = losses_of(values).details[FINDINGS][0]
+    assert (found["step"], found["expected"].split(" (")[0]) == (4, "about 3.1 as before")
 
 
 def test_a_step_up_that_stays_is_a_spike_of_its_first_line() -> None:
@@ -144,6 +154,19 @@ def test_of_few_lines_a_fall_that_is_not_seen_is_unclear_and_one_far_from_it_is_
     assert far.unclear == []
 
 
+@pytest.mark.parametrize(("may_be_pct", "flat"), [(9.95, True), (10.05, False)])
+def test_of_few_lines_a_fall_is_flat_where_its_error_does_not_reach_what_is_asked(
+    may_be_pct: float, flat: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = fallen(0.95, 12)
+    seen = levels(curve(values), LIMITS.loss_noise_floor)
+    edge = dataclasses.replace(seen, fall_error=may_be_pct / 100 - seen.fall)
+    monkeypatch.setattr("gates.dynamics_curves.levels", lambda *_: edge)
+
+    accept = movement(values)
+    assert (bool(accept.failures), bool(accept.unclear)) == (flat, not flat)
+
+
 @pytest.mark.parametrize(("n", "flat"), [(29, False), (30, True)])
 def test_thirty_lines_make_a_trend(n: int, flat: bool) -> None:
     # Noise of a tenth, and a fall of nearly ten per cent: of thirty lines that is flat, of fewer it is unclear.
@@ -225,6 +248,7 @@ def test_norms_beyond_measure_are_held_against_a_tenth_of_the_log() -> None:
     accept = norms_of(np.exp(np.linspace(0, math.log(100), 45)))
     assert "of step 5" in accept.details[FINDINGS][-1]["expected"]
     assert told(accept)[-1] == ("norm blown up or gone", "emb_norm_mean", 45, pytest.approx(100))
+    assert told(norms_of([1.0, *np.full(9, 20.0)], max_line_score=1e9)) == []  # of ten lines the second is the first
 
 
 def test_norms_that_never_move_are_dead_where_there_are_lines_enough() -> None:
@@ -272,6 +296,7 @@ def test_a_recorded_schedule_is_held_to_by_a_share_of_its_peak() -> None:
 def test_rates_without_a_record() -> None:
     assert value(rates_of(np.linspace(1, 0.1, 40)), "rates_off") == (0, 40)
     assert told(rates_of([1.0, -1.0, 1.0])) == [("negative rate", "lr", 2, -1.0)]
+    assert told(rates_of([1.0, 0.5, 0.0])) == []
     jumped = rates_of([*np.full(10, 1.0), *np.full(10, 5.0)])
     assert told(jumped) == [("rate jumps", "lr", 11, 5.0)]
     assert rates_of([math.nan]).failures == []

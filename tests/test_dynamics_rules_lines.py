@@ -9,6 +9,8 @@ from gates.dynamics import (
     FINDINGS,
     MAX_FINDINGS,
     Finding,
+    count,
+    explain,
     judge_gaps,
     judge_lines,
     judge_numbers,
@@ -18,6 +20,7 @@ from gates.dynamics import (
 )
 from gates.gate import Accept
 from harness.errors import MissingInputError
+from harness.results import Measurement
 from harness.train_log_merge import Disorder, Series
 from tests.accepting import accepting, notes
 from tests.curves import curve, log_of
@@ -29,6 +32,23 @@ from tests.log_rules import FALLING, LIMITS, told, value
 def test_a_finding_says_where_what_and_what_was_expected() -> None:
     assert str(Finding("spike", "loss", 7, 1.25, "about 1")) == "spike: loss at step 7 is 1.25, expected about 1"
     assert str(Finding("gap", "", None, "nothing", "a line")) == "gap: log is nothing, expected a line"
+
+
+def test_a_finding_is_told_with_the_figure_that_it_is_about() -> None:
+    accept, finding = accepting(), Finding("spike", "loss", 7, 1.25, "about 1")
+    accept.failures.append("another figure")
+    count(accept, "spikes", "lines", 9, [finding])
+    count(accept, "gaps", "gaps", 9, [])
+    assert not accept(Measurement(name="share", value=2.0, unit="share", n=9), at_most=1.0)
+    explain(accept, finding)
+
+    another, spikes, share = accept.failures
+    assert another == "another figure"
+    assert spikes.startswith("spikes ")
+    assert share.startswith("share ")
+    assert spikes.endswith(f": {finding}")
+    assert share.endswith(f": {finding}")
+    assert told(accept) == [("spike", "loss", 7, 1.25)] * 2
 
 
 def test_the_table_shows_the_first_findings_and_counts_them() -> None:

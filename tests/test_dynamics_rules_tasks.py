@@ -71,6 +71,12 @@ def test_a_write_loss_that_ends_near_uniform_or_begins_above_it() -> None:
 def test_a_write_loss_without_reference_or_values_is_not_judged() -> None:
     assert writes(np.full(40, 6.5), {}).measurements == []
     assert writes([math.nan]).measurements == []
+    accept = accepting()
+    log = log_of({"t2i_avg": curve([math.nan]), "t2a_avg": curve(FALLING)})
+    uniform = Uniform(12.0, {"t2i": 7.0, "t2a": 7.0})
+    keys: dict[Any, str] = {"t2i": "t2i_avg", "t2a": "t2a_avg"}
+    judge_write_losses(accept, log, keys, uniform, LIMITS, max_share=0.9, max_first_share=1.5)
+    assert [m.name for m in accept.measurements] == ["t2a.loss_of_uniform_range", "t2a.start_of_uniform_vocabulary"]
 
 
 def reads(values: Sequence[float] | np.ndarray) -> Accept:
@@ -100,14 +106,28 @@ def test_a_read_loss_that_falls_off_a_cliff() -> None:
 
     assert told(accept) == [("read loss falls off a cliff", "a2t_avg", 21, 1.9)]
     assert "at most 50 % less than the 4 of the line before" in accept.details[FINDINGS][0]["expected"]
-    values[20:] = 2.1
+    values[20:] = 2.01
     assert told(reads(values)) == []
+    values[20:] = 1.99
+    assert len(told(reads(values))) == 1
+    values[:] = 4.0 * 0.9 ** np.arange(40)
+    values[20:] *= 0.5
+    step, before = 21, values[19]
+    (found,) = [each for each in reads(values).details[FINDINGS] if "cliff" in each["what"]]
+    assert (found["step"], found["expected"]) == (step, f"at most 50 % less than the {before:.4g} of the line before")
     noisy = 4.0 * np.exp(np.random.default_rng(3).normal(size=40))
     assert told(reads(noisy)) == []  # half of it goes from many lines to the next
 
 
 def test_read_losses_without_values_are_counted_and_not_judged() -> None:
     assert value(reads([math.nan]), "read_losses_gone") == (0, 1)
+    accept = accepting()
+    log = log_of({"a2t_avg": curve([math.nan]), "i2t_avg": curve(np.full(40, 0.1))})
+    judge_read_losses(
+        accept, log, {"a2t": "a2t_avg", "i2t": "i2t_avg"}, LIMITS,
+        floor_nats=0.25, notable_nats=0.5, max_cliff_pct=50.0,
+    )  # fmt: skip
+    assert told(accept) == [("read loss gone", "i2t_avg", 40, 0.1)]
 
 
 def ablation_gaps(**series: Sequence[float]) -> tuple[Accept, list[MissingInputError]]:
@@ -121,6 +141,8 @@ def ablation_gaps(**series: Sequence[float]) -> tuple[Accept, list[MissingInputE
     [
         ((0.1, 0.4), []),
         ((1.0, 0.75), []),
+        ((1.0, 0.749), [("gap shrinks", "delta_shuffle_a2t", 20, 0.749)]),
+        ((1.0, 0.751), []),
         ((0.4, 0.29), [("gap shrinks", "delta_shuffle_a2t", 20, 0.29)]),
         ((0.05, 0.1), [("no gap", "delta_shuffle_a2t", 20, 0.1)]),
         ((0.05, 0.11), []),
@@ -188,6 +210,8 @@ def agreement(key: str, logged: float, now: float | None, *, source: str = "dev"
         (0.5, 0.511, False),
         (5.0, 5.049, True),
         (5.0, 5.06, False),
+        (100.2, 101.21, True),
+        (100.2, 101.215, False),
     ],
 )
 def test_a_dev_loss_agrees_within_a_hundredth(logged: float, now: float, agrees: bool) -> None:
@@ -216,6 +240,29 @@ def test_an_average_of_training_agrees_within_a_factor(logged: float, now: float
 
     assert not accept.failures if agrees else accept.failures
     assert "(the average of training)" in notes(accept)
+
+
+@pytest.mark.parametrize(
+    ("trained", "off"),
+    [(4.0, 3.0), (2.05, 1.05), (1.9, None), (0.2, None)],
+)
+def test_beside_a_dev_loss_an_average_of_training_is_no_multiple_of_the_loss_now(
+    trained: float, off: float | None
+) -> None:
+    accept = accepting()
+    log = log_of({"dev_loss_a2t": curve([1.0], first=40), "a2t_avg": curve([9.0, trained], first=39)})
+    judge_agreement(accept, Checkpoint(MeasuredLoss("a2t", 1.0, 64, "dev")), log, ("a2t",), LIMITS)  # type: ignore[arg-type]
+
+    assert value(accept, "a2t.logged_loss_off") == (0.0, 64)
+    far = [("logged loss is not the loss now", "a2t_avg", 40, trained)]
+    assert told(accept) == (far if off else [])
+    # Far below the loss now it may be: what was trained on is known better.
+    assert ("training_loss_off" in names(accept)) is (trained > 1.0)
+
+
+def test_without_a_dev_loss_an_average_of_training_is_compared_once() -> None:
+    accept = agreement("a2t_avg", 1.5, 1.0)
+    assert [m.name for m in accept.measurements] == ["a2t.training_loss_off"]
 
 
 def test_losses_that_cannot_be_compared_are_told() -> None:

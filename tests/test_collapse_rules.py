@@ -21,7 +21,6 @@ from gates.gate import Accept
 from gates.stage4 import test_p13_fingerprints as p13
 from gates.stage4.thresholds import Stage4Thresholds
 from harness.outputs.figures import Outputs
-from harness.outputs.limits import beyond, entropy_share, limit, spread
 from tests.accepting import accepting, fell_short, figures, named, notes, rules, worst
 
 NAN = math.nan
@@ -40,39 +39,6 @@ def outputs(n: int = 20, *, prompts: Any = None, codes: Any = None, prints: Any 
         fingerprints=10.0 * np.arange(n)[:, None] * np.ones(3) if prints is None else np.asarray(prints, dtype=float),
         failed=tuple(failed),
     )
-
-
-# ---------------------------------------------------------------------- limits
-
-
-def test_the_spread_leaves_no_more_than_the_tail_outside() -> None:
-    values = np.r_[np.arange(10.0), NAN, np.inf]
-
-    assert spread(values, 0.1) == (0.0, 4.5, 9.0)
-    assert spread(values, 0.25) == (2.0, 4.5, 7.0)
-    assert all(math.isnan(each) for each in spread(np.array([NAN]), 0.1))
-
-
-@pytest.mark.parametrize(
-    ("side", "extreme", "way", "at"),
-    [("high", 20.0, 0.5, 14.5), ("high", 20.0, 0.0, 9.0), ("high", 20.0, 1.0, 20.0), ("high", 5.0, 0.5, 9.0),
-     ("low", -10.0, 0.5, -5.0), ("low", -10.0, 0.25, -2.5), ("low", 5.0, 0.5, 0.0)],
-)  # fmt: skip
-def test_a_limit_lies_on_the_way_to_the_extreme(side: Any, extreme: float, way: float, at: float) -> None:
-    assert limit(np.arange(10.0), side, extreme, way, 0.0) == at
-
-
-def test_what_lies_at_the_limit_does_not_lie_beyond_it() -> None:
-    values = np.array([1.0, 2.0, 3.0, NAN])
-
-    assert beyond(values, "high", 2.0).tolist() == [False, False, True, False]
-    assert beyond(values, "low", 2.0).tolist() == [True, False, False, False]
-
-
-def test_the_codebook_that_lost_most_decides() -> None:
-    assert entropy_share(np.array([2.0, 1.0]), np.array([4.0, 4.0])) == 0.25
-    assert entropy_share(np.array([0.0, 3.0]), np.array([0.0, 4.0])) == 0.75
-    assert entropy_share(np.array([5.0, 0.0]), np.array([0.0, 0.0])) == 1.0
 
 
 # ---------------------------------------------------------------------- kinds
@@ -180,6 +146,14 @@ def test_equal_codes_and_alike_media_fail_apart() -> None:
     assert len(told) == N_WORST
 
 
+def test_of_several_twins_those_with_most_others_come_first() -> None:
+    groups = np.array([0, 0, 1, 1, 1, 2, 3, 4, 5, 6])
+    accept = duplicates(outputs(10, prints=10.0 * groups[:, None] * np.ones(3)), outputs(10), way=0.05)
+
+    assert [id_ for id_, *_ in worst(accept)] == ["e2", "e3", "e4", "e0", "e1"]
+    assert worst(accept)[3][2] == "one output for all (alike): the same as 1 of 9 others, such as e1"
+
+
 def test_real_media_that_are_alike_leave_the_rest_of_the_way() -> None:
     half = [0] * 10 + list(range(1, 11))
     real = outputs(prints=10.0 * np.array(half)[:, None] * np.ones(3))
@@ -244,6 +218,16 @@ def test_codebooks_keep_half_of_their_entropy() -> None:
     assert table["rows"] == [["0", 2.0, 8.0, pytest.approx(2), pytest.approx(8), pytest.approx(1), pytest.approx(3)]]
 
 
+def test_the_entropy_at_one_position_is_told_codebook_by_codebook() -> None:
+    """The first codebook holds one bit at the first of three positions; the second says the same everywhere."""
+    written = outputs(4, codes=[np.array([[i % 2, 5, 6], [7, 7, 7]]) for i in range(4)])
+    accept = accepting()
+    judge_codebooks(accept, "t2a", written, written, min_entropy_pct=50)
+
+    (table,) = accept.details["tables"]
+    assert [row[-1] for row in table["rows"]] == [pytest.approx(1 / 3), 0.0]
+
+
 def test_of_no_codes_there_is_no_entropy() -> None:
     accept = accepting()
     judge_codebooks(accept, "t2a", Outputs((), (), (), {}, np.empty((0, 3)), ()), outputs(), min_entropy_pct=50)
@@ -273,6 +257,20 @@ def test_a_median_that_no_real_output_reaches_is_noted(own: float, outside: bool
     accept = shown(outputs(5, f=own), outputs(5, f=np.arange(5.0) + 1))
 
     assert (f"medians that no real output reaches, not judged: f {own:.3g} (real 1 to 5)" in notes(accept)) is outside
+
+
+@pytest.mark.parametrize(
+    ("values", "outside"),
+    [
+        ([-9.0, -8.0, 3.0, 11.0, 12.0], False),
+        ([2.0, 3.0, 11.0, 12.0, 13.0], True),
+        ([-9.0, -8.0, -7.0, 3.0, 4.0], True),
+    ],
+)
+def test_it_is_the_median_that_is_noted_and_no_tail(values: list[float], outside: bool) -> None:
+    accept = shown(outputs(5, f=values), outputs(5, f=np.arange(5.0) + 1))
+
+    assert ("medians that no real output reaches" in notes(accept)) is outside
 
 
 def test_what_did_not_decode_is_counted_and_the_first_named() -> None:

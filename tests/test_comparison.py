@@ -222,6 +222,12 @@ def test_the_win_rate_interval_counts_media() -> None:
     assert found.intervals[0] == pytest.approx(_newcombe(5, 1.5, 1, 2.5), abs=1e-9)
 
 
+def test_a_small_negative_correlation_is_not_corrected_away() -> None:
+    found = win_rate_difference(_cells(4, 3, 3, 2, clusters=3), (0.95,))
+
+    assert found.intervals[0] == pytest.approx(_newcombe(1, 0.75, 0.75, 0.5), abs=1e-9)
+
+
 def test_a_tie_is_no_win_to_either() -> None:
     one, two = np.ones(6), np.full(6, 2.0)
     ties_a, ties_b = PairedLosses(one, one, one, two, np.arange(6)), PairedLosses(one, two, one, one, np.arange(6))

@@ -11,8 +11,8 @@ from scipy.stats import binom
 from harness.compliance import count_compliance, upper_bound
 from harness.examples import Example
 from harness.leaks import describe_leaks
-from harness.token_space import Modality, TokenSpace
-from tests.tiny import write_tokenizer
+from harness.token_space import ROLES, Modality, TokenSpace, parse_token_space
+from tests.tiny import token_space_object, write_tokenizer
 
 
 def _ids(space: TokenSpace, names: list[str | int]) -> np.ndarray:
@@ -44,6 +44,9 @@ def test_range_and_turn_are_counted_apart(space: TokenSpace) -> None:
         pytest.param("audio", ["cb0", 5, "end"], ["id in no AUDIO range", "text leak"], id="text"),
         pytest.param("audio", ["cb0", "img_end", "end"], ["id in no AUDIO range", "text leak"], id="another-end-tag"),
         pytest.param("audio", ["end"], ["empty output"], id="empty"),
+        pytest.param("audio", [], ["empty output"], id="nothing-at-all"),
+        pytest.param("audio", ["end", "cb0", "cb1", "end"], ["codebook mismatch", "empty output"], id="two-end-tags"),
+        pytest.param("audio", ["cb0"], ["ended early", "missing end tag"], id="one-id"),
         pytest.param("audio", ["cb0", "end"], ["ended early"], id="early"),
         pytest.param("audio", ["cb0", "cb1", "cb0"], ["missing end tag"], id="no-end-tag"),
         pytest.param("image", ["img", "cb0", "img_end"], ["id not in IMAGE range"], id="not-in-image"),
@@ -55,6 +58,20 @@ def test_the_fields_failures_have_names(
     counts = count_compliance([_ids(space, names)], [2], modality, space)
 
     assert counts.kinds == dict.fromkeys(kinds, 1)
+
+
+def test_the_first_id_behind_the_text_is_no_text(space: TokenSpace) -> None:
+    behind = space.text_vocab_size
+    moved = {f"<|{role}|>": behind + 1 + i for i, role in enumerate(ROLES)}
+    spare_first = parse_token_space(token_space_object(special_tokens=moved))
+    ids = [np.array([id_, spare_first.end_id("audio")]) for id_ in (behind - 1, behind)]
+
+    assert count_compliance(ids, [1, 1], "audio", spare_first).kinds == {"id in no AUDIO range": 2, "text leak": 1}
+
+
+def test_every_sequence_has_its_expected_count(space: TokenSpace) -> None:
+    with pytest.raises(ValueError, match="zip"):
+        count_compliance([_ids(space, ["end"])], [2, 2], "audio", space)
 
 
 def test_none_of_64_is_below_five_per_cent() -> None:

@@ -56,6 +56,16 @@ def test_no_derangement_is_closer_in_length(keys: list[str], seed: int) -> None:
     assert _mismatch(keys, _deranged(keys, seed)) == min(_mismatch(keys, order) for order in possible)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_chance_never_outweighs_a_length(seed: int) -> None:
+    """Of lengths that all differ by one, neighbours change places: any other derangement is two ids further away."""
+    n = 128
+
+    result = derangement([str(i) for i in range(n)], range(n), np.random.default_rng(seed), what="prompts")
+
+    assert np.abs(result - np.arange(n)).sum() == n
+
+
 @given(contents, st.integers(0, 5))
 def test_the_seed_decides(keys: list[str], seed: int) -> None:
     assume(2 * max(Counter(keys).values()) <= len(keys))

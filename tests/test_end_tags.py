@@ -158,6 +158,13 @@ def test_what_is_not_before_this_checkpoint_is_left_out_without_a_word(tmp_path:
     assert found_by(out, None) == ([], [])
 
 
+def test_verdicts_behind_one_that_does_not_count_are_still_read(tmp_path: Path) -> None:
+    out = tmp_path / "b"
+    beside(out, a=verdict(101, share(1)), b=verdict(1, share(77)), c=verdict(3, share(3)))
+
+    assert found_by(out) == ([(3, 3)], [])
+
+
 def test_verdicts_on_other_inputs_are_passed_over_and_named(tmp_path: Path) -> None:
     out = tmp_path / "mine"
     beside(
@@ -297,7 +304,7 @@ def test_the_gate_judges_either_task_against_the_checkpoint_before(
 
     found = {"t2a": EndTags((0,) * 16 + (None,) * 48, (9,) * 64), "t2i": EndTags((0, 3) * 32, (9,) * 64)}
     earlier = {
-        "t2a.end_tag_pct": [Earlier(1, "a", share(0)), Earlier(2, "b", share(60))],
+        "t2a.end_tag_pct": [Earlier(1, "a", share(0)), Earlier(2, "b", share(10)), Earlier(3, "c", share(60))],
         "t2i.end_tag_pct": [],
     }
     asked = []

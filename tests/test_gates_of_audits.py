@@ -106,12 +106,13 @@ def test_nothing_shared_passes_and_the_rest_is_reported() -> None:
 
 
 def test_one_shared_example_fails_and_is_named_with_its_row() -> None:
-    accept = held_out(shared=(match(1), match(2, rows=3)))
+    accept = held_out(shared=(match(1), match(2, rows=3), match(3, rows=2)))
 
     assert fell_short(accept) == ["shared_content"]
     assert worst(accept) == [
         ("e1", "p1", "its media are those of row 1"),
         ("e2", "p2", "its media are those of row 2 and of 2 more"),
+        ("e3", "p3", "its media are those of row 3 and of 1 more"),
     ]
 
 

@@ -185,14 +185,23 @@ def test_stage_4_has_an_adapter_that_changes_something() -> None:
     assert worst(accept) == []
 
 
+def test_an_adapter_of_one_module_is_one() -> None:
+    accept, checkpoint = stage4(0.5, adapter_modules=1)
+
+    assert accept.failures == []
+    assert checkpoint.asked == [2]
+
+
 def test_an_adapter_without_effect_fails_and_is_named() -> None:
     accept, _ = stage4(0.0, 0.0, zero_modules=("a", "b"))
     partly, _ = stage4(0.5, zero_modules=("b",))
+    several, _ = stage4(0.5, zero_modules=("b", "c"), adapter_modules=3)
 
     assert fell_short(accept) == ["adapter_logit_change"]
     assert worst(accept) == [("adapter", "", "A or B is all zeros in 2 of 2 adapted modules: a no-op")]
     assert worst(partly) == [("b", "", "A or B is all zeros in 1 of 2 adapted modules: a no-op")]
-    assert partly.failures == []
+    assert worst(several) == [("b", "", "A or B is all zeros in 2 of 3 adapted modules: a no-op")]
+    assert partly.failures == several.failures == []
 
 
 def test_an_effect_on_no_example_is_not_known() -> None:

@@ -84,7 +84,7 @@ def test_what_is_judged_is_what_is_served(task: str, how: str, other: str, monke
 
 
 def test_the_rest_is_reported_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    one = checkpoint("free", t2a_free=written("t2a", "free", counts(turn=3)))
+    one = checkpoint("free", t2a_free=written("t2a", "free", counts(turn=3, kinds={"codebook mismatch": 3})))
     accept = compliance(one, monkeypatch)
 
     assert accept.failures == []
@@ -96,7 +96,9 @@ def test_the_rest_is_reported_beside_it(monkeypatch: pytest.MonkeyPatch) -> None
     assert names.count("t2a.mass_outside") == 1
     # Beside the constrained figures, which it explains.
     assert names[names.index("t2a.mass_outside") - 1] == "t2a.sequences_out_of_range (constrained)"
-    assert [table["title"] for table in accept.details["tables"]] == ["Wrong ids, and below what their rate lies"]
+    assert [table["title"] for table in accept.details["tables"]] == [
+        "Wrong ids, and below what their rate lies", "What went wrong, by name",
+    ]  # fmt: skip
     assert one.asked == [(task, 64, how) for task in ("t2a", "t2i") for how in ("free", "constrained")]
     assert worst(accept) == [
         ("t2a-0", "", "free"), ("t2a-0", "", "constrained"), ("t2i-0", "", "free"), ("t2i-0", "", "constrained"),
@@ -233,3 +235,28 @@ def test_what_is_served_is_cut_by_the_checkpoints_own_limit(tmp_path: Path) -> N
     p03.as_served(one, "t2i", LIMITS)
     assert cuts == [9]
     assert one.asked == [("t2i", 64, "constrained")]
+
+
+def test_the_gallery_shows_what_was_written_beside_its_reference(tmp_path: Path) -> None:
+    def sample(name: str | None, reason: str | None = None) -> Any:
+        return SimpleNamespace(file=tmp_path / name if name else None, ok=reason is None, reason=reason)
+
+    generated = SimpleNamespace(
+        task="t2a", examples=(SimpleNamespace(id="a", text="a bell"), SimpleNamespace(id="b", text=None))
+    )
+    asked: list[str] = []
+
+    def references(examples: Any, folder: str) -> list[Any]:
+        asked.append(folder)
+        return [sample("golden.wav"), sample(None)]
+
+    one: Any = SimpleNamespace(references=references, settings=SimpleNamespace(out=tmp_path))
+    decoded = [sample("media/t2a/a.wav"), sample(None, "cut off: at 3")]
+
+    assert p03.samples(one, generated, decoded) == [  # type: ignore[arg-type]
+        {"id": "a", "task": "t2a", "prompt": "a bell", "file": "media/t2a/a.wav", "reference": "golden.wav", "ok": True,
+         "reason": None},
+        {"id": "b", "task": "t2a", "prompt": "", "file": None, "reference": None, "ok": False,
+         "reason": "cut off: at 3"},
+    ]  # fmt: skip
+    assert asked == ["media/reference/t2a"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gates.gate import Accept, Gate, GateFailedError
-from gates.looks import until_clear
+from gates.looks import describe, until_clear
 from harness.examples import Task
 from harness.files import write_jsonl
 from harness.looks import Looks, plan
@@ -29,6 +29,8 @@ CRITERION = Gate(id="X", name="x", priority="P0", claim="c", source="s")
         pytest.param(256, 2000, (256, 512, 1024), id="plenty"),
         pytest.param(256, 800, (256, 512, 800), id="the-last-takes-what-is-there"),
         pytest.param(256, 600, (256, 512), id="88-more-tell-no-more"),
+        pytest.param(256, 320, (256, 320), id="a-quarter-more-is-enough"),
+        pytest.param(256, 319, (256,), id="less-than-a-quarter-more-is-not"),
         pytest.param(288, 338, (288,), id="the-demos"),
         pytest.param(256, 256, (256,), id="nothing-more"),
         pytest.param(12, 12, (12,), id="few"),
@@ -124,6 +126,16 @@ def test_what_stays_borderline_ends_with_the_last_look_and_the_point_estimate() 
     assert "a figure is borderline still, and no look is left" in accept.details["notes"][0]
     with pytest.raises(GateFailedError, match=r"asked for >= 0\.7"):
         accept.close()
+
+
+def test_a_single_look_says_nothing_of_levels_and_whether_more_examples_would_help() -> None:
+    one = Looks((64,))
+
+    assert describe("t2a", one, clear=True) == "t2a: one look planned, at 64 examples"
+    assert describe("t2a", one, clear=False) == (
+        "t2a: one look planned, at 64 examples; "
+        "a figure is borderline, and there are not enough more held-out examples to look again"
+    )
 
 
 def test_figures_before_the_looks_are_kept() -> None:

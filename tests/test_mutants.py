@@ -1,11 +1,18 @@
 """`make mutants` itself: names that survive edits, places that are left alone, a plan and reasons that are sound."""
 
+from pathlib import Path
+
+import parso
 import pytest
+from cosmic_ray.mutating import MutationVisitor
+from cosmic_ray.operators.operator import Operator
 
 from tests.mutants.names import Mutant, change
+from tests.mutants.operators import RemoveStatement, ReplaceException
 from tests.mutants.places import Places
 from tests.mutants.plan import ROOT, read_plan
 from tests.mutants.reasons import Reason, read_reasons
+from tests.mutants.tree import not_copied
 
 SOURCE = '''\
 """A module."""
@@ -89,6 +96,20 @@ def test_the_plan_names_every_file_of_the_gates_and_tests_that_are_there() -> No
         assert judge.source
         assert judge.files
         assert all((ROOT / file).is_file() for file in judge.files)
+
+
+def test_the_copy_has_every_module_and_test_of_the_plan_and_nothing_that_runs_left() -> None:
+    for name in {name for judge in read_plan().judges for name in (judge.path, *judge.files)}:
+        for part in (Path(name), *Path(name).parents[:-1]):
+            assert not not_copied(str((ROOT / part).parent), [part.name]), name
+    assert not_copied(str(ROOT), ["runs", "outputs", ".cache", "gates"]) == {"runs", "outputs", ".cache"}
+
+
+@pytest.mark.parametrize("operator", [RemoveStatement, ReplaceException])
+def test_our_operators_do_what_their_examples_say(operator: type[Operator]) -> None:
+    for example in operator.examples():
+        changed = MutationVisitor(example.occurrence, operator()).walk(parso.parse(example.pre_mutation_code))
+        assert changed.get_code() == example.post_mutation_code
 
 
 def test_every_reason_says_why() -> None:

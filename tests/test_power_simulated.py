@@ -18,7 +18,6 @@ from gates.power.trial import OneGenerator, Runs, Trial, run_trial, run_trials
 from gates.stage3.thresholds import Stage3Thresholds
 from gates.stage4 import test_p04_prompt_ablation as p04
 from gates.stage4.thresholds import Stage4Thresholds
-from harness import statistics
 from harness.looks import Looks
 from harness.results import Measurement
 
@@ -149,19 +148,6 @@ def test_further_looks_are_taken_only_where_a_figure_is_borderline() -> None:
             run_trial(ablation_trial("P0.4", Truth(w, "shuffled", in_one_task=True), 256, 512), Runs(1))
 
     assert seen == [[256, 256], [256, 256], [512, 256]]
-
-
-def test_bootstraps_take_fewer_resamples_only_meanwhile() -> None:
-    def draw() -> tuple[float, float]:
-        values = np.arange(20.0)
-        return statistics.bootstrap_ratio(values, np.ones(20), values, np.random.default_rng(0), 0.95)
-
-    whole = draw()
-    with statistics.resamples(50):
-        few = draw()
-
-    assert few != whole
-    assert draw() == whole
 
 
 # ---------------------------------------------------------------- the model

@@ -57,9 +57,9 @@ def test_ranks_count_the_losses_that_are_not_higher() -> None:
 
 
 def test_recall_and_chance() -> None:
-    ranked = Retrieval("t2i", 8, np.array([1.0, 1.0, 3.0, 8.0]))
+    ranked = Retrieval("t2i", 8, np.array([1.0, 1.0, 1.0, 8.0]))
 
-    assert (ranked.hits, ranked.n, ranked.chance, ranked.mean_rank) == (2, 4, 0.125, 3.25)
+    assert (ranked.hits, ranked.n, ranked.chance, ranked.mean_rank) == (3, 4, 0.125, 2.75)
 
 
 def test_ranks_are_those_of_scoring_one_prompt_at_a_time(checkpoint: Checkpoint) -> None:
@@ -80,6 +80,7 @@ def test_ranks_are_those_of_scoring_one_prompt_at_a_time(checkpoint: Checkpoint)
 
 
 def test_only_the_first_examples_are_ranked(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert module.RETRIEVAL_EXAMPLES == 64
     monkeypatch.setattr(module, "RETRIEVAL_EXAMPLES", 5)
     monkeypatch.setattr(module, "CANDIDATES", 99)
 

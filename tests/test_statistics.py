@@ -13,11 +13,13 @@ from statsmodels.stats.proportion import proportion_confint
 from harness.statistics import (
     BOOTSTRAP_RESAMPLES,
     Paired,
+    bootstrap_ratio,
     effective_n,
     exact_interval,
     mean_gap,
     proportion,
     relative_gap,
+    resamples,
     win_rate,
 )
 
@@ -303,3 +305,16 @@ def test_sources_are_told_apart_in_the_order_of_their_names() -> None:
 
     assert {name: each.ablated.tolist() for name, each in pair.by_source().items()} == {"a": [1, 3], "b": [0, 2]}
     assert list(pair.by_source()) == ["a", "b"]
+
+
+def test_bootstraps_take_fewer_resamples_only_meanwhile() -> None:
+    def draw() -> tuple[float, float]:
+        values = np.arange(20.0)
+        return bootstrap_ratio(values, np.ones(20), values, np.random.default_rng(0), 0.95)
+
+    whole = draw()
+    with resamples(50):
+        few = draw()
+
+    assert few != whole
+    assert draw() == whole

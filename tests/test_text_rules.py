@@ -163,6 +163,7 @@ def test_text_within_the_margin() -> None:
     assert figures(accept)["text_loss"] == (pytest.approx(2.01), 4)
     assert figures(accept)["text_loss_base"] == (pytest.approx(2.0), 4)
     assert figures(accept)["probability_outside_text"] == (0, 4)
+    assert figures(accept)[f"{CHANGE}_whole_softmax"] == (pytest.approx(100 * math.expm1(0.01)), 4)
     assert "Held against the base" in notes(accept)
     assert "fewer than two tokens" not in notes(accept)
 

@@ -34,10 +34,10 @@ STAGE4_OURS = {
     "further_ablation_examples": (512, 1024), "end_tag_pct_above": 0, "min_end_tag_change_upper_points": 0,
     "max_merge_error_f32_units": 64, "adapter_effect_examples": 2, "real_media_tail": 0.05, "collapse_way": 0.5,
     "collapse_way_rms": 0.9, "collapse_way_contrast": 0.75, "collapse_way_clipping": 0.01, "max_collapsed_share": 0.1,
-    "collapse_way_duplicates": 0.1, "max_hash_distance_bits": 4, "max_spectral_distance_db": 1,
-    "min_codebook_entropy_pct": 50, "max_write_loss_of_uniform": 0.9, "max_first_write_loss_of_uniform": 1.5,
-    "min_write_loss_fall_pct": 10, "min_read_loss_nats": 0.002, "notable_read_loss_nats": 0.02,
-    "max_read_loss_cliff_pct": 50,
+    "collapse_way_duplicates": 0.1, "max_golden_media_alike": 0.5, "max_hash_distance_bits": 4,
+    "max_spectral_distance_db": 1, "min_codebook_entropy_pct": 50, "max_write_loss_of_uniform": 0.9,
+    "max_first_write_loss_of_uniform": 1.5, "min_write_loss_fall_pct": 10, "min_read_loss_nats": 0.002,
+    "notable_read_loss_nats": 0.02, "max_read_loss_cliff_pct": 50,
 }  # fmt: skip
 STAGE3_OURS = {
     "further_ablation_examples": (512, 1024), "max_norm_factor": 10, "max_unmoved_seen_rows_pct": 1,
@@ -68,6 +68,16 @@ def test_the_numbers_in_force(kind: type[StageThresholds], numbers: dict[str, An
     in_force = kind().model_dump()
 
     assert {name: in_force[name] for name in numbers} == numbers
+
+
+@pytest.mark.parametrize(
+    ("kind", "published", "ours"),
+    [(Stage3Thresholds, STAGE3_PUBLISHED, STAGE3_OURS), (Stage4Thresholds, STAGE4_PUBLISHED, STAGE4_OURS)],
+)
+def test_every_number_is_in_a_table(
+    kind: type[StageThresholds], published: dict[str, Any], ours: dict[str, Any]
+) -> None:
+    assert sorted(kind.model_fields) == sorted([*published, *ours, *LOGS_OURS])
 
 
 def written(folder: Path, text: str) -> Path:
@@ -102,6 +112,7 @@ def test_a_number_that_is_the_specs_is_no_change(tmp_path: Path) -> None:
     [
         pytest.param("min_winrate = 0.5", r"min_winrate: .*; expected one of max_line_score, ", id="misspelt"),
         pytest.param("min_decode_success_pct = nan", "min_decode_success_pct: ", id="nan"),
+        pytest.param("min_decode_success_pct = nan\nanything = 1", "min_decode_success_pct: ", id="two-faults"),
         pytest.param("min_decode_success_pct = inf", "min_decode_success_pct: ", id="inf"),
         pytest.param('min_decode_success_pct = "x"', "min_decode_success_pct: ", id="text"),
         pytest.param("min_decode_success_pct =", "text that is not TOML", id="no-toml"),

@@ -10,7 +10,10 @@ from typing import Any
 
 import cosmic_ray.plugins
 import parso
+from cosmic_ray.exceptions import CosmicRayTestingException
+from cosmic_ray.operators.exception_replacer import ExceptionReplacer
 from cosmic_ray.operators.operator import Example, Operator
+from parso.python.tree import Name
 
 _COMPARISONS = (
     "Lt_LtE", "Lt_GtE", "LtE_Lt", "LtE_Gt", "Gt_GtE", "Gt_LtE", "GtE_Gt", "GtE_Lt", "Eq_NotEq", "NotEq_Eq",
@@ -61,11 +64,33 @@ class RemoveStatement(Operator):
         return (Example("accept(m)\nx = 1\n", "pass\nx = 1\n"), Example("x += 1\n", "pass\n"))
 
 
+class ReplaceException(ExceptionReplacer):
+    """cosmic-ray's own breaks where one of several exceptions is named with its module: `except (a.B, C)`."""
+
+    def mutate(self, node: Node, index: int) -> Node:
+        """Another exception in its place, as theirs."""
+        replaced = self._name_nodes(node)[index]
+        if replaced.type not in ("power", "atom_expr"):
+            return super().mutate(node, index)
+        name = Name(CosmicRayTestingException.__name__, replaced.start_pos, replaced.get_first_leaf().prefix)
+        replaced.children[:] = [name]
+        return node
+
+    @classmethod
+    def examples(cls) -> tuple[Example, ...]:
+        """As cosmic-ray asks for."""
+        replaced = CosmicRayTestingException.__name__
+        given = "try: pass\nexcept (a.B, C): pass"
+        return (Example(given, f"try: pass\nexcept ({replaced}, C): pass"),
+                Example(given, f"try: pass\nexcept (a.B, {replaced}): pass", occurrence=1))  # fmt: skip
+
+
 def register() -> None:
     """Let cosmic-ray know these operators and no others."""
     own = {"RemoveStatement": RemoveStatement}
     core = dict.fromkeys(name.split("/")[1] for name in OPERATORS if name.startswith("core/"))
     known = cosmic_ray.plugins.OPERATOR_PROVIDERS["core"]
     cosmic_ray.plugins.OPERATOR_PROVIDERS.clear()
-    cosmic_ray.plugins.OPERATOR_PROVIDERS["core"] = {name: known[name] for name in core}
+    replaced = {"ExceptionReplacer": ReplaceException}
+    cosmic_ray.plugins.OPERATOR_PROVIDERS["core"] = {name: replaced.get(name, known[name]) for name in core}
     cosmic_ray.plugins.OPERATOR_PROVIDERS[_OURS] = own

@@ -13,11 +13,18 @@ from pathlib import Path
 
 from tests.mutants.plan import ROOT
 
-_NOT_COPIED = shutil.ignore_patterns(
-    ".git", ".venv", ".cache", "runs", "outputs", ".*_cache", ".hypothesis", "__pycache__", "*.egg-info", "node_modules"
+_NOWHERE = shutil.ignore_patterns(
+    ".git", ".venv", ".cache", ".*_cache", ".hypothesis", "__pycache__", "*.egg-info", "node_modules"
 )
+_NOT_BELOW_THE_ROOT = {"runs", "outputs"}  # harness/outputs is a package
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 _BASELINE_S = 300.0
+_CONFTEST = """\
+pytest_plugins = ["pytester"]
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "gate(criterion): as the gates' plugin declares it")
+"""
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,11 @@ class Tree:
         return [sys.executable, "-I", "-S", str(client), str(self.folder / "socket"), f"{seconds:.1f}"]
 
 
+def not_copied(folder: str, names: list[str]) -> set[str]:
+    """Which of the names in a folder no copy has; as `shutil.copytree` asks."""
+    return _NOWHERE(folder, names) | (_NOT_BELOW_THE_ROOT & set(names) if Path(folder) == ROOT else set())
+
+
 def copy_tree(folder: Path, tests: Sequence[str]) -> Tree:
     """Copy the tree, and start its server.
 
@@ -62,7 +74,9 @@ def copy_tree(folder: Path, tests: Sequence[str]) -> Tree:
         tests: the files whose libraries the server imports beforehand.
     """
     root = folder / "tree"
-    shutil.copytree(ROOT, root, ignore=_NOT_COPIED, symlinks=True)
+    shutil.copytree(ROOT, root, ignore=not_copied, symlinks=True)
+    # The tests run without the gates' plugin around them: a mutant of it that runs no test would see none fail.
+    (root / "conftest.py").write_text(_CONFTEST)
     # Bytecode that is checked by content: by time and size, a mutant of the same second would be taken for another.
     mode = py_compile.PycInvalidationMode.CHECKED_HASH
     for package in ("gates", "harness", "reports", "training"):

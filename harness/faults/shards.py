@@ -200,8 +200,7 @@ def _write_tar(file: Path, rows: Iterable[Row]) -> None:
             arrays = {name: ids for name, ids in sample.arrays.items() if name not in MEDIA}
             if row.modality in MEDIA:
                 arrays[row.modality] = np.array(row.ids, dtype=np.int64)
-            if not any(name in arrays for name in TEXTS):
-                arrays["text_out"] = np.array(row.text_ids, dtype=np.int64)
+            arrays |= _texts(sample, row.text_ids)
             said = (sample.said or {}) | {"meta": row.meta}
             said["tokens"] = {name: len(ids) for name, ids in arrays.items()}
             _add(tar, f"{row.id}.json", json.dumps(said).encode())
@@ -209,6 +208,13 @@ def _write_tar(file: Path, rows: Iterable[Row]) -> None:
                 buffer = io.BytesIO()
                 np.save(buffer, ids.astype(np.int32))
                 _add(tar, f"{row.id}.{name}.npy", buffer.getvalue())
+
+
+def _texts(sample: Sample, ids: list[int]) -> dict[str, np.ndarray]:
+    """A row's text ids in the arrays that they are from; what is over goes into the last."""
+    names = [name for name in TEXTS if name in sample.arrays] or ["text_out"]
+    ends = np.cumsum([len(sample.arrays.get(name, ())) for name in names])[:-1]
+    return dict(zip(names, np.split(np.array(ids, dtype=np.int64), ends), strict=True))
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:

@@ -107,7 +107,7 @@ def write_media(examples: Sequence[Example], samples: Sequence[Sample], folder: 
         if sample.media is not None:
             file = folder / f"{safe_name(example.id)}{SUFFIXES[example.modality]}"
             if not (file.is_file() and file.read_bytes() == sample.media):
-                write_bytes(file, sample.media)
+                write_bytes(file, sample.media, durable=False)  # the next run makes it again from the codes
         decoded.append(Decoded(example.id, sample.reason is None, sample.reason, file))
     return decoded
 

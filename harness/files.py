@@ -32,8 +32,14 @@ _DIGESTS: dict[tuple[str, int, int, int, int], str] = {}
 
 
 @contextlib.contextmanager
-def atomic_writer(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """Open a temporary file beside `path` and move it there when the block ends well; else leave `path` as it was."""
+def atomic_writer(path: Path, mode: str = "w", *, durable: bool = True) -> Iterator[IO[Any]]:
+    """Open a temporary file beside `path` and move it there when the block ends well; else leave `path` as it was.
+
+    Args:
+        path: the file.
+        mode: as of `open`.
+        durable: whether it has to outlive a loss of power; that takes a disk milliseconds a file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -42,7 +48,8 @@ def atomic_writer(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -55,9 +62,9 @@ def write_text(path: Path, text: str) -> None:
         file.write(text)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a binary file atomically."""
-    with atomic_writer(path, "wb") as file:
+def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Write a binary file atomically; `durable` as of `atomic_writer`."""
+    with atomic_writer(path, "wb", durable=durable) as file:
         file.write(content)
 
 

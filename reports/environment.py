@@ -1,5 +1,6 @@
 """Jinja as every page and summary uses it: autoescape on, and every written value made harmless on its way."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -27,8 +28,9 @@ def environment(finalize: Callable[[Any], Any]) -> Environment:
     return made
 
 
+@functools.cache
 def html_environment() -> Environment:
-    """For pages, with what draws."""
+    """For pages, with what draws; one for the process, which compiles each template once."""
     from reports import draw
 
     made = environment(written.for_html)

@@ -5,7 +5,10 @@ Markdown or HTML is escaped, so that no cell leaves its table. GitHub takes 65,5
 below keep the text under that, also where every character of it has to be escaped.
 """
 
+import functools
 from pathlib import Path
+
+from jinja2 import Template
 
 from harness.results import Verdict
 from reports import findings
@@ -24,9 +27,7 @@ def summary_text(verdict: Verdict, html: Path) -> str:
         verdict: what it is about.
         html: the report, which the summary lies beside.
     """
-    made = environment(written.for_markdown)
-    made.filters["cut"] = _cut
-    return made.get_template("summary.md.j2").render(
+    return _template().render(
         verdict=verdict,
         name=Path(verdict.checkpoint.path).name or verdict.checkpoint.path,
         why=findings.why(verdict),
@@ -34,6 +35,13 @@ def summary_text(verdict: Verdict, html: Path) -> str:
         worst=findings.not_passed(verdict)[:MAX_WORST],
         report=str(html),
     )
+
+
+@functools.cache
+def _template() -> Template:
+    made = environment(written.for_markdown)
+    made.filters["cut"] = _cut
+    return made.get_template("summary.md.j2")
 
 
 def _cut(text: object, kind: str) -> str:

@@ -1,5 +1,6 @@
 """Fixtures shared by the project's own tests."""
 
+import gc
 import os
 import shutil
 from pathlib import Path
@@ -41,6 +42,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.is_relative_to(Path(__file__).parent):
             for spec in reversed(WARNINGS):
                 item.add_marker(pytest.mark.filterwarnings(spec), append=False)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is loaded by now to no garbage collection: pytest does several at the end of every inner run."""
+    gc.freeze()
 
 
 @pytest.fixture

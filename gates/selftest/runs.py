@@ -4,6 +4,7 @@ The processes are forked from one that has imported everything and computed noth
 no run can see what another one did.
 """
 
+import gc
 import multiprocessing
 import os
 import sys
@@ -24,7 +25,8 @@ PRELOADED = [
     "harness.end_tags", "harness.adapter_effect", "harness.text_logits", "harness.dynamics_rates",
     "harness.codecs.encodec_networks",
     "harness.codecs.vq", "harness.outputs.alike", "harness.outputs.pictures", "harness.outputs.sounds",
-    "imagehash", "reports.render", "peft", "pandas", "transformers.models.qwen3.modeling_qwen3",
+    "imagehash", "reports.render", "reports.compiled", "peft", "pandas",
+    "transformers.models.qwen3.modeling_qwen3",
 ]  # fmt: skip
 # Gates that look at files and not at examples one by one. Where one of them has to find a fault, the others are run on
 # few examples: only whether they end as they should is asked of them.
@@ -109,6 +111,7 @@ def _run(arguments: list[str], log: Path, threads: int | None) -> None:
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     if threads and "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
+    gc.freeze()  # pytest collects garbage several times at its end, half a second each where torch is loaded
     import pytest
 
     sys.exit(int(pytest.main(arguments)))

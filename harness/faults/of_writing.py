@@ -91,13 +91,14 @@ FAULTS = (
           ("P0.4",), "win_rate_", TRAINED, _head_of_the_parent, "weights",
           source="domain.md rows 6, 17"),
     Fault("every-code-as-likely", "The head's rows of the codes became one: the codec is noise to the model.",
-          ("P0.4",), "t2a.win_rate_shuffled is", TRAINED, lambda copy: _even_head(copy, "audio", "image"),
+          # Which of the two an indifferent model loses is chance; it cannot win both.
+          ("P0.4",), "t2a.win_rate_", TRAINED, lambda copy: _even_head(copy, "audio", "image"),
           "weights", source="domain.md row 44"),
     Fault("every-picture-code-as-likely", "The same in the pictures' range alone.",
-          ("P0.4",), "t2i.win_rate_shuffled is", TRAINED, lambda copy: _even_head(copy, "image"), "weights",
+          ("P0.4",), "t2i.win_rate_", TRAINED, lambda copy: _even_head(copy, "image"), "weights",
           subtle=True, source="domain.md row 44"),
     Fault("head-shifted-by-one-code", "The head's rows of every range slipped by one code: it listens, and writes "
-          "other codes than it means.", ("P0.4",), "delta_shuffled is", TRAINED,
+          "other codes than it means.", ("P0.4",), "win_rate_", TRAINED,
           _shift_head, "weights", subtle=True, source="domain.md rows 3, 43"),
     Fault("one-output-for-all-prompts", "A collapsed head: one code at every place of every output.",
           ("P1.3",), "one_code_everywhere", COLLAPSED, lambda copy: _even_head(copy, "audio", "image"), "weights",

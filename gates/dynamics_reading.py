@@ -48,8 +48,9 @@ def read_log(path: Path, beside: Beside) -> dict[str, Any]:
     whole = read_train_log(path)
     log = whole.up_to(beside.step)
     writes = any(task_loss_key(log.series, task) for task in WRITE_TASKS)
+    is_stage4 = writes if beside.stage is None else beside.stage == 4
     uniform = uniform_losses(beside.space) if beside.space else None
-    if writes if beside.stage is None else beside.stage == 4:
+    if is_stage4:
         accept = Accept(P15)
         unmeasured = judge_stage4_log(accept, log, uniform, beside.record, beside.step, Stage4Thresholds())
     else:

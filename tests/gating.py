@@ -9,6 +9,17 @@ import pytest
 from gates.options import GATES_ROOT
 from gates.selftest.runs import file_of
 
+# Signs that a terminal or CI gives; the tests give their own.
+SIGNS = (
+    "CI",
+    "BUILD_NUMBER",
+    "NO_COLOR",
+    "FORCE_COLOR",
+    "PY_COLORS",
+    "COLUMNS",
+    "GITHUB_ACTIONS",
+    "GITHUB_STEP_SUMMARY",
+)
 INI = str(GATES_ROOT / "run.ini")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gates import session
+from tests.gating import outcomes
 
 HEAD = """
 import pytest
@@ -22,9 +23,6 @@ def measured(accept, value=1.0):
 HARD = "@gate(P0)\ndef test_hard(accept):\n    measured(accept)\n"
 SOFT = "@gate(P1)\ndef test_soft(accept):\n    measured(accept)\n"
 SHORT = "@gate(P0)\ndef test_hard(accept):\n    measured(accept, 0.25)\n"
-# What a terminal would act on. Without half a surrogate, at which pytest's own writer escapes whole lines.
-ACTED_ON = "\x1b[2J\x1b]0;owned\x07 \x9b31m \u202egnirts"
-CONTROL = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\ud800]"
 
 
 class Run:
@@ -41,7 +39,7 @@ class Run:
 
     @property
     def outcomes(self) -> dict[str, str]:
-        return {gate["id"]: gate["outcome"] for gate in self.verdict["gates"]}
+        return outcomes(self.verdict)
 
     @property
     def reason(self) -> str:

@@ -112,9 +112,8 @@ def test_a_read_loss_that_falls_off_a_cliff() -> None:
     assert len(told(reads(values))) == 1
     values[:] = 4.0 * 0.9 ** np.arange(40)
     values[20:] *= 0.5
-    step, before = 21, values[19]
     (found,) = [each for each in reads(values).details[FINDINGS] if "cliff" in each["what"]]
-    assert (found["step"], found["expected"]) == (step, f"at most 50 % less than the {before:.4g} of the line before")
+    assert (found["step"], found["expected"]) == (21, f"at most 50 % less than the {values[19]:.4g} of the line before")
     noisy = 4.0 * np.exp(np.random.default_rng(3).normal(size=40))
     assert told(reads(noisy)) == []  # half of it goes from many lines to the next
 

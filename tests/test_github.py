@@ -12,7 +12,7 @@ from gates import github
 from gates.options import GATES_ROOT
 from harness.results import GateResult, Verdict, decide
 from tests.closed import STAGE_4
-from tests.hostile import HOSTILE, LONG, PLUGIN
+from tests.hostile import CONTROL, HOSTILE, LONG, PLUGIN
 from tests.small_verdict import small_verdict
 from tests.tiny import Tiny
 
@@ -160,7 +160,7 @@ def test_a_run_tells_the_runner_and_nobody_else_does(
     assert len(found) == n_gates
     assert {name for name, _, _ in found} == {"error", "warning"}
     assert "warning: GITHUB_STEP_SUMMARY=" in log
-    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\ud800]", log)
+    assert not re.search(CONTROL, log)
 
 
 def test_the_page_says_what_the_verdict_says(

@@ -16,24 +16,14 @@ import pytest
 from gates import terminal
 from gates.shown import encodable, message, one_line, printable
 from tests.closed import ROOT, STAGE_4
-from tests.hostile import HOSTILE, LONG, PLUGIN
+from tests.gating import SIGNS
+from tests.hostile import CONTROL, HOSTILE, LONG, PLUGIN
 from tests.tiny import Tiny
 
 COLOUR = re.compile(r"\x1b\[[\d;]*m")
 COLUMNS = 60
 # Two gates that open nothing but files.
 QUICK = ["-k", "p00 or p01"]
-# Signs that a terminal or CI gives; the tests give their own.
-SIGNS = (
-    "CI",
-    "BUILD_NUMBER",
-    "NO_COLOR",
-    "FORCE_COLOR",
-    "PY_COLORS",
-    "COLUMNS",
-    "GITHUB_ACTIONS",
-    "GITHUB_STEP_SUMMARY",
-)
 
 
 @pytest.fixture
@@ -115,7 +105,7 @@ class Quick:
         result = self.pytester.runpytest_inprocess(*self.args, *more)
         assert result.ret == 1
         written = result.stdout.str() + result.stderr.str()
-        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\ud800]", written)
+        assert not re.search(CONTROL, written)
         return written
 
 

@@ -67,7 +67,13 @@ def is_in_reach(name: str, delta: Measurement, wins: Measurement, thresholds: St
     noise = name == "noise"
     gap = thresholds.min_gap_noise_media_nats if noise else thresholds.min_gap_shuffled_media_nats
     share = thresholds.min_win_rate_noise_media if noise else thresholds.min_win_rate_shuffled_media
-    return all(end is not None and end >= asked for end, asked in ((highest(delta), gap), (highest(wins), share)))
+    return _reaches(delta, gap) and _reaches(wins, share)
+
+
+def _reaches(m: Measurement, asked: float) -> bool:
+    """Whether an interval's upper end does; a figure that could not be computed reaches nothing."""
+    end = highest(m)
+    return end is not None and end >= asked
 
 
 def words(task: Task, delta: Measurement | None, wins: Measurement | None) -> str:

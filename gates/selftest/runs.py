@@ -111,7 +111,7 @@ def _run(arguments: list[str], log: Path, threads: int | None) -> None:
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     if threads and "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
-    gc.freeze()  # pytest collects garbage several times at its end, half a second each where torch is loaded
+    gc.freeze()  # pytest collects garbage twice at its end, 0.4 s each where torch is loaded
     import pytest
 
     sys.exit(int(pytest.main(arguments)))

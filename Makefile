@@ -54,7 +54,7 @@ catalogue: $(READY)
 
 # Whether the tests notice when a judge judges otherwise (docs/mutants.md). Not part of `make test`.
 mutants: $(READY)
-	@sh tests/mutants/run.sh $(BIN)/python $(MUTANTS)
+	$(BIN)/python -m tests.mutants $(MUTANTS)
 
 # Reports in Chromium, with axe-core; skipped, in so many words, where node, npm or Chromium is missing. docs/reports.md.
 browser: $(READY)

@@ -7,7 +7,7 @@ two logits within the rounding of one matrix product.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ import torch
 from harness.batching import for_each_batch
 from harness.bundle import Decoding
 from harness.constraint import Constraint
-from harness.key_values import reserved_cache
+from harness.key_values import positions_that_fit, reserved_cache
 from harness.model import backbone_and_head
 from harness.progress import Listener, silent
 from harness.sampling import Sampling, draw
@@ -79,18 +79,32 @@ def generate(
         for prompt in prompts:
             constraint.check_expected(prompt.expected, prompt.name)
     written: list[np.ndarray] = [np.zeros(0, dtype=np.int64)] * len(prompts)
+    finished, told = 0, -1
+
+    def tell(done: int) -> None:
+        nonlocal told
+        if done > told:
+            told = done
+            listener(label, done, len(prompts), 0.0)
 
     def work(pieces: list[list[int]]) -> None:
         batch = [number for piece in pieces for number in piece]
         rows = [_Row(prompts[i], np.random.default_rng(prompts[i].seed), []) for i in batch]
-        _write(model, rows, constraint, decoding, sampling)
+        # A batch on a GPU takes minutes: a step of it counts as a share of its sequences.
+        steps = max(prompts[i].expected for i in batch) + MARGIN_IDS + 1
+        _write(model, rows, constraint, decoding, sampling, lambda step: tell(finished + len(batch) * step // steps))
         for number, row in zip(batch, rows, strict=True):
             written[number] = np.array(row.ids, dtype=np.int64)
 
-    listener(label, 0, len(prompts), 0.0)
-    device = backbone_and_head(model)[1].device
-    lengths = [prompt.longest for prompt in prompts]
-    for_each_batch(lengths, batch_tokens, device, work, lambda done: listener(label, done, len(prompts), 0.0))
+    def done(n: int) -> None:
+        nonlocal finished
+        finished = n
+        tell(n)
+
+    tell(0)
+    backbone, head = backbone_and_head(model)
+    budget = max(batch_tokens, positions_that_fit(backbone))
+    for_each_batch([prompt.longest for prompt in prompts], budget, head.device, work, done)
     return written
 
 
@@ -146,8 +160,15 @@ class _Batch:
         self._cache.batch_select_indices(chosen)
 
 
-def _write(model: Any, rows: list[_Row], constraint: Constraint, decoding: Decoding, sampling: Sampling) -> None:
-    """Continue rows until each is finished; those that are leave the batch."""
+def _write(
+    model: Any,
+    rows: list[_Row],
+    constraint: Constraint,
+    decoding: Decoding,
+    sampling: Sampling,
+    tell: Callable[[int], None],
+) -> None:
+    """Continue rows until each is finished; those that are leave the batch. Tells of every position."""
     batch = _Batch(model, [row.prompt for row in rows])
     for position in itertools.count():
         going = [i for i, row in enumerate(rows) if not _finished(row, position, constraint, decoding)]
@@ -161,6 +182,7 @@ def _write(model: Any, rows: list[_Row], constraint: Constraint, decoding: Decod
         for row, token_id in zip(rows, ids.tolist(), strict=True):
             row.ids.append(token_id)
         batch.feed(ids)
+        tell(position)
 
 
 def _finished(row: _Row, position: int, constraint: Constraint, decoding: Decoding) -> bool:

@@ -6,6 +6,7 @@ transformers' own layer joins old and new at every step, and so copies the whole
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
@@ -44,3 +45,28 @@ def reserved_cache(config: Any, capacity: int) -> Any:
     cache = DynamicCache(config=config)
     cache.layers = [ReservedLayer(capacity) if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache
+
+
+# Of the memory that a GPU has left. The other half is for what a step computes and for a copy of a layer's keys and
+# values when rows leave the batch.
+SHARE_OF_FREE = 0.5
+
+
+def positions_that_fit(backbone: nn.Module) -> int:
+    """Positions whose keys and values a GPU has room for beside the model; 0 on any other device.
+
+    A step costs a GPU nearly the same for one sequence as for many, so that as many as possible should be under way.
+    """
+    weight = next(backbone.parameters())
+    if weight.device.type != "cuda":
+        return 0
+    free_bytes, _ = torch.cuda.mem_get_info(weight.device)
+    free_bytes += torch.cuda.memory_reserved(weight.device) - torch.cuda.memory_allocated(weight.device)
+    return int(SHARE_OF_FREE * free_bytes) // bytes_per_position(backbone.config, weight.dtype)
+
+
+def bytes_per_position(config: Any, dtype: torch.dtype) -> int:
+    """Of the keys and values of one position, over all layers."""
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return int(2 * config.num_hidden_layers * heads * width * dtype.itemsize)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from harness.bundle import open_bundle
-from harness.canary import TOLERANCE_NATS, check_alone
+from harness.canary import TOLERANCE_NATS, check_alone, tolerance_nats
 from harness.errors import EvidenceError
 from harness.model import load_model
 from harness.scores import ScoreItem
@@ -42,6 +42,13 @@ def test_a_narrow_type_is_within_the_tolerance_that_is_stated_for_it(shared_tiny
     narrow = load_model(open_bundle(shared_tiny.ckpt), device="cpu", dtype=dtype)
 
     assert _checked(narrow, shared_tiny, _items(), dtype) <= TOLERANCE_NATS[dtype]
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE_NATS)
+def test_a_gpu_rounds_otherwise_and_a_mixed_batch_is_still_far_off(dtype: str) -> None:
+    on_cpu, on_gpu = (tolerance_nats(dtype, torch.device(name)) for name in ("cpu", "cuda"))
+
+    assert TOLERANCE_NATS[dtype] == on_cpu < on_gpu < 0.5
 
 
 def test_rows_that_see_their_neighbours_are_an_error(model: Any, shared_tiny: Tiny) -> None:

@@ -53,6 +53,29 @@ def test_free_greedy_ids_are_transformers_own(shared_tiny: Tiny, model: Any, tas
         assert ids.tolist() == theirs[0, len(prompt.ids) :].tolist()
 
 
+def test_progress_comes_within_a_batch_and_never_goes_back(shared_tiny: Tiny, model: Any) -> None:
+    _, prompts = _prompts(shared_tiny, "t2a")
+    told: list[tuple[str, int, int]] = []
+
+    generate(
+        model,
+        prompts,
+        "audio",
+        shared_tiny.space,
+        decoding="constrained",
+        sampling=Sampling(),
+        batch_tokens=10_000,
+        listener=lambda label, done, total, _: told.append((label, done, total)),
+        label="t2a",
+    )
+
+    done = [each[1] for each in told]
+    assert {(each[0], each[2]) for each in told} == {("t2a", len(prompts))}
+    assert (done[0], done[-1]) == (0, len(prompts))
+    assert len(done) > 2, "one batch held all of them"
+    assert done == sorted(set(done))
+
+
 @given(seed=st.integers(0, 10_000), temperature=st.floats(0.1, 20), top_k=st.integers(0, 5), top_p=st.floats(0.05, 1))
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_is_written_under_the_constraint_decodes(

@@ -9,6 +9,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # No package hub is reached at run time, by anything.
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
+# Bytecode is kept, whatever the environment says: every process that a test starts would compile everything again.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo gates test lint types bench browser catalogue mutants clean
 

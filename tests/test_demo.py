@@ -2,13 +2,23 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save_file
 
+from gates.options import CACHE_VARIABLE
 from tests.gating import outcomes, run_gates
 from tests.small_run import last_checkpoint, train_small
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shared_evidence(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is asked of the same checkpoint here again and again is measured once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("evidence")))
+        yield
 
 
 def test_a_second_run_of_the_training_does_nothing(small_run: Path) -> None:

@@ -39,10 +39,8 @@ def test_a_trained_stage_4_checkpoint_is_promoted(pytester: pytest.Pytester, sma
     code, verdict = run_gates(pytester, "stage4", last_checkpoint(small_run, "stage4"))
 
     assert (code, verdict["verdict"]) == (0, "PROMOTE"), verdict["gates"]
-    # Warnings, which do not block: 44 texts are too few to prove that text is intact within 2 % (P1.4), and a model as
-    # small as this one writes sounds of few codes (P1.3).
-    assert {outcome for id_, outcome in outcomes(verdict).items() if id_ not in ("P1.3", "P1.4")} == {"pass"}
-    assert outcomes(verdict)["P1.3"] == "fail"
+    # A warning, which does not block: a model as small as this one writes sounds of few codes.
+    assert {id_: outcome for id_, outcome in outcomes(verdict).items() if outcome != "pass"} == {"P1.3": "fail"}
 
 
 def test_a_red_p1_gate_warns_and_does_not_block(pytester: pytest.Pytester, small_run: Path, tmp_path: Path) -> None:

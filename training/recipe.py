@@ -64,7 +64,7 @@ class TextRecipe:
     )
     # Of the lines that stages 3 and 4 replay.
     replay_mix: Mapping[str, float] = _table(docs=0.6, captions=0.2, notes=0.2)
-    eval_every: int = 8  # every n-th description line is held out for text_eval.jsonl
+    eval_every: int = 16  # every n-th description line is held out for text_eval.jsonl
     eval_captions: int = 512  # held-out captions in text_eval.jsonl
 
 
@@ -79,7 +79,7 @@ class BaseRecipe:
     head_dim: int = 32
     mlp: int = 384
     tied: bool = False  # whether the head shares the embedding's table
-    steps: int = 250  # 350 overfit the descriptions
+    steps: int = 250
     batch: int = 64  # sequences a step, shared out by `mix`
     lr: float = 2e-3
     warmup: int = 20  # steps

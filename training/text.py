@@ -5,11 +5,14 @@ Three kinds of lines, each a group of the pretraining mix:
   notes     the words of a caption, repeated at random, then the caption: "notes: red blue seven two seven -> a red …".
             Learning to read them lets new rows merely imitate words in stage 3. The notes themselves are random and
             teach nothing, so that only the caption carries the loss.
-  docs      lines of the data-set descriptions that scikit-learn ships: real prose
+  docs      lines of prose that scikit-learn ships: its data-set descriptions and what its modules say of themselves.
+            As many as this, since a few hundred would be learnt by heart where stage 4 replays them.
 """
 
+import inspect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +26,9 @@ from training.recipe import NotedSpan, Recipe, TextRecipe
 from training.sequences import TrainSequence
 
 DOCUMENTS = ("iris", "digits", "wine", "breast_cancer", "diabetes", "linnerud")
+DOCUMENTED = ("cluster", "decomposition", "ensemble", "linear_model", "preprocessing")
 _SHORTEST_LINE = 20  # characters; shorter ones are rules and headings
+_LEAST_PROSE = 0.95  # share of letters, spaces and , . '; what has less is code, a signature or a formula
 
 
 @dataclass(frozen=True)
@@ -46,12 +51,26 @@ def text_corpus(recipe: Recipe) -> dict[str, list[Line]]:
 
 
 def description_lines() -> list[str]:
-    """The distinct prose lines of scikit-learn's data-set descriptions, in order."""
+    """The distinct lines of scikit-learn's data-set descriptions, and of prose in its docstrings, in order."""
     from sklearn import datasets
 
-    texts = [getattr(datasets, f"load_{name}")().DESCR for name in DOCUMENTS]
+    described = [getattr(datasets, f"load_{name}")().DESCR for name in DOCUMENTS]
+    documented = [line for name in DOCUMENTED for line in _lines_of(_docstrings(f"sklearn.{name}")) if _is_prose(line)]
+    return list(dict.fromkeys([*_lines_of(described), *documented]))
+
+
+def _docstrings(module: str) -> list[str]:
+    public = import_module(module)
+    return [inspect.getdoc(getattr(public, name)) or "" for name in sorted(public.__all__)]
+
+
+def _lines_of(texts: Iterable[str]) -> list[str]:
     lines = [" ".join(line.split()) for text in texts for line in text.splitlines()]
-    return list(dict.fromkeys(line for line in lines if len(line) > _SHORTEST_LINE))
+    return [line for line in lines if len(line) > _SHORTEST_LINE]
+
+
+def _is_prose(line: str) -> bool:
+    return sum(each.isalpha() or each in " ,.'" for each in line) >= _LEAST_PROSE * len(line)
 
 
 def notes_lines(items: Sequence[MediaItem], recipe: TextRecipe, rng: np.random.Generator) -> list[Line]:

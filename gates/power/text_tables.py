@@ -7,9 +7,9 @@ from gates.power.chances import Outcome
 from gates.power.needed import Needed
 from gates.power.tables import Cell, Row, Section, Table
 from gates.power.texts import (
-    DEMO_CAPTIONS_SPREAD,
     DEMO_SPREAD,
     MAX_TEXTS,
+    UNEVEN_SPREAD,
     TextId,
     TextTrial,
     TextTruth,
@@ -19,7 +19,7 @@ from gates.power.texts import (
 
 _SHARES_OF_MARGIN = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)  # true changes in the tables
 _MORE_TEXTS = (1_024, 4_096)  # a small margin needs more than the other gates do
-_FINE_SPREAD = 0.03  # of a text of a thousand tokens, where 0.26 is that of the demo's of seven: a guess, 1/root
+_FINE_SPREAD = 0.03  # of a text of 160 tokens, where 0.11 is that of the demo's of twelve: a guess, 1/root
 _SIMULATED_UP_TO = 1_024
 
 
@@ -30,7 +30,7 @@ def text_section(id: TextId, margin_pct: float, asked: Asked) -> Section:
     tables = (
         _chances(id, margin_pct, asked, "passes", f"Chance to pass, %: {whose}"),
         _chances(id, margin_pct, asked, "fails", f"Chance to be rejected, %: {whose}"),
-        *(_needed(margin_pct, asked, each) for each in dict.fromkeys((spread, DEMO_CAPTIONS_SPREAD, _FINE_SPREAD))),
+        *(_needed(margin_pct, asked, each) for each in dict.fromkeys((spread, UNEVEN_SPREAD, _FINE_SPREAD))),
     )
     name = {"P1.4": "P1.4 text", "S3.5": "S3.5 text"}[id]
     return Section(id, name, _text(id, margin_pct), tables)
@@ -83,10 +83,10 @@ def _text(id: TextId, margin_pct: float) -> tuple[str, ...]:
         "beyond the margin is rejected; one within it whose interval is not is too few texts to tell. Under --strict "
         "nothing is different.",
         f"What decides is the spread: the standard deviation of the texts' changes, in nats per token. {DEMO_SPREAD:g} "
-        f"is the finished demo's, whose 540 texts have 7 tokens on average; its captions alone have "
-        f"{DEMO_CAPTIONS_SPREAD:g}; {_FINE_SPREAD:g} is a guess for texts of hundreds of tokens. Yours follows from "
-        "any verdict: with an interval of the change from a to b per cent over n texts it is about √n · (b − a) / 392; "
-        "give it as --text-spread.",
+        f"is the finished demo's, whose 739 texts have 12 tokens on average; {UNEVEN_SPREAD:g} was that of a text set "
+        f"of which a twentieth, long and half learnt by heart, carried most; {_FINE_SPREAD:g} is a guess for texts of "
+        "hundreds of tokens. Yours follows from any verdict: with an interval of the change from a to b per cent over "
+        "n texts it is about √n · (b − a) / 392; give it as --text-spread.",
     ]
     if id == "S3.5":
         lines.append(

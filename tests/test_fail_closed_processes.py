@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,14 @@ def promotable(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pro
     return promotable
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Runs that are started can be interrupted; a shell starts what runs in the background with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def paused(promotable: Promotable, out: Path, tmp_path: Path, name: str) -> "subprocess.Popen[str]":
     """A run that stands before its last gate; a file `name`.go lets it go on."""
     (tmp_path / "pause.py").write_text(PAUSE)
@@ -56,6 +65,7 @@ def finished(run: "subprocess.Popen[str]") -> tuple[int, str]:
     return run.returncode, output
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_folder_takes_one_run_at_a_time_and_a_killed_one_lets_go_of_it(
     promotable: Promotable, tmp_path: Path
 ) -> None:

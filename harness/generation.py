@@ -19,7 +19,7 @@ from harness.bundle import Decoding
 from harness.constraint import Constraint
 from harness.key_values import positions_that_fit, reserved_cache
 from harness.model import backbone_and_head
-from harness.progress import Listener, silent
+from harness.progress import Listener, only_forward, silent
 from harness.sampling import Sampling, draw
 from harness.token_space import Modality, TokenSpace
 
@@ -79,13 +79,11 @@ def generate(
         for prompt in prompts:
             constraint.check_expected(prompt.expected, prompt.name)
     written: list[np.ndarray] = [np.zeros(0, dtype=np.int64)] * len(prompts)
-    finished, told = 0, -1
+    listener = only_forward(listener)
+    finished = 0
 
     def tell(done: int) -> None:
-        nonlocal told
-        if done > told:
-            told = done
-            listener(label, done, len(prompts), 0.0)
+        listener(label, done, len(prompts), 0.0)
 
     def work(pieces: list[list[int]]) -> None:
         batch = [number for piece in pieces for number in piece]

@@ -47,8 +47,8 @@ def reserved_cache(config: Any, capacity: int) -> Any:
     return cache
 
 
-# Of the memory that a GPU has left. The other half is for what a step computes and for a copy of a layer's keys and
-# values when rows leave the batch.
+# At most, of the memory that a GPU has left. The other half is for what a step computes and for a copy of a layer's
+# keys and values when rows leave the batch.
 SHARE_OF_FREE = 0.5
 
 
@@ -56,13 +56,19 @@ def positions_that_fit(backbone: nn.Module) -> int:
     """Positions whose keys and values a GPU has room for beside the model; 0 on any other device.
 
     A step costs a GPU nearly the same for one sequence as for many, so that as many as possible should be under way.
+    Rounded down to a power of two: what is free wavers, and two runs are to make the same batches.
     """
     weight = next(backbone.parameters())
     if weight.device.type != "cuda":
         return 0
     free_bytes, _ = torch.cuda.mem_get_info(weight.device)
     free_bytes += torch.cuda.memory_reserved(weight.device) - torch.cuda.memory_allocated(weight.device)
-    return int(SHARE_OF_FREE * free_bytes) // bytes_per_position(backbone.config, weight.dtype)
+    return power_of_two(int(SHARE_OF_FREE * free_bytes) // bytes_per_position(backbone.config, weight.dtype))
+
+
+def power_of_two(most: int) -> int:
+    """The largest one that is not above it; 0 of 0."""
+    return 1 << most.bit_length() - 1 if most else 0
 
 
 def bytes_per_position(config: Any, dtype: torch.dtype) -> int:

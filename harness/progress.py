@@ -14,6 +14,19 @@ def silent(label: str, done: int, total: int, elapsed_s: float) -> None:
     """The listener of those who show nothing."""
 
 
+def only_forward(listener: Listener) -> Listener:
+    """The listener, told only where more is done than it was told before: work that is tried again goes back."""
+    told = -1
+
+    def tell(label: str, done: int, total: int, elapsed_s: float) -> None:
+        nonlocal told
+        if done > told:
+            told = done
+            listener(label, done, total, elapsed_s)
+
+    return tell
+
+
 def track(items: Iterable[T], total: int, label: str, listener: Listener) -> Iterator[T]:
     """Yield the items, telling the listener before the first and after each."""
     start = time.monotonic()

@@ -51,6 +51,13 @@ def test_a_gpu_rounds_otherwise_and_a_mixed_batch_is_still_far_off(dtype: str) -
     assert TOLERANCE_NATS[dtype] == on_cpu < on_gpu < 0.5
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_sound_model_passes_on_a_gpu(shared_tiny: Tiny) -> None:
+    on_gpu = load_model(open_bundle(shared_tiny.ckpt), device="cuda", dtype="float32")
+
+    _checked(on_gpu, shared_tiny, _items())
+
+
 def test_rows_that_see_their_neighbours_are_an_error(model: Any, shared_tiny: Tiny) -> None:
     def mix(_: Any, args: Any, output: Any) -> None:
         output.last_hidden_state += 0.01 * output.last_hidden_state.roll(1, 0) * (len(output.last_hidden_state) > 1)

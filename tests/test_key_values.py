@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from harness.key_values import bytes_per_position, positions_that_fit, reserved_cache
+from harness.key_values import bytes_per_position, positions_that_fit, power_of_two, reserved_cache
 
 CONFIG = Qwen3Config(
     vocab_size=32, hidden_size=16, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2, head_dim=8,
@@ -42,4 +42,9 @@ def test_a_gpu_has_room_for_less_than_what_is_free() -> None:
 
     n = positions_that_fit(model)
 
-    assert 0 < n * bytes_per_position(model.config, torch.float32) < torch.cuda.mem_get_info()[1]
+    assert 0 < n * bytes_per_position(model.config, torch.float32) <= torch.cuda.mem_get_info()[0]
+
+
+@pytest.mark.parametrize(("most", "power"), [(0, 0), (1, 1), (63, 32), (64, 64), (65, 64)])
+def test_room_that_wavers_makes_the_same_batches(most: int, power: int) -> None:
+    assert power_of_two(most) == power

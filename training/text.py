@@ -28,7 +28,7 @@ from training.sequences import TrainSequence
 DOCUMENTS = ("iris", "digits", "wine", "breast_cancer", "diabetes", "linnerud")
 DOCUMENTED = ("cluster", "decomposition", "ensemble", "linear_model", "preprocessing")
 _SHORTEST_LINE = 20  # characters; shorter ones are rules and headings
-_LEAST_PROSE = 0.95  # share of letters, spaces and , . '; what has less is code, a signature or a formula
+_LEAST_PROSE = 0.95  # share of letters, spaces and , . '; signatures, formulas and nearly all code have less
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,9 @@ WinRates = Annotated[
 ]
 TextSpread = Annotated[
     float | None,
-    typer.Option(metavar="NATS", help="standard deviation of the change of a text's loss, nats/token (default: 0.11)"),
+    typer.Option(
+        metavar="NATS", help="standard deviation of the change of a text's loss, nats/token (default: the demo's)"
+    ),
 ]
 Correlation = Annotated[
     float, typer.Option(min=0, max=1, help="of an example's gaps under two conditions, in the simulation")

@@ -31,7 +31,6 @@ class Fault:
         fix: does to the broken copy what the advice says; None where only training again helps.
         unmeasured: the gate cannot measure it and is an error, which is no pass either; a failure otherwise.
         whole_run: shows only with all examples, and not on a slice.
-        only: applies to checkpoints of this kind alone.
     """
 
     name: str
